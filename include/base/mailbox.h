@@ -1,0 +1,25 @@
+/*
+ * Letters between threads that each run an event loop. A letter is part of
+ * the sender's own struct: posting allocates nothing and cannot fail.
+ *
+ * Any thread posts; the owner's loop delivers, in the order of posting, from
+ * a later loop turn. One eventfd write wakes the owner for as many letters as
+ * have come meanwhile.
+ */
+#ifndef SIDECAR_BASE_MAILBOX_H
+#define SIDECAR_BASE_MAILBOX_H
+
+struct event_base;
+struct mailbox;
+
+struct letter {
+	struct letter *next;
+	void (*deliver)(struct letter *letter); /* owns the letter from then on */
+};
+
+struct mailbox *mailbox_new(struct event_base *base);
+/* What was posted and not delivered is delivered before this returns. */
+void mailbox_free(struct mailbox *mailbox);
+void mailbox_post(struct mailbox *mailbox, struct letter *letter);
+
+#endif
