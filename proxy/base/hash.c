@@ -1,0 +1,80 @@
+/* See hash.h. hash_init() before threads; then any thread. */
+#include "base/hash.h"
+
+#include "base/random.h"
+
+static uint64_t key[2];
+
+void
+hash_init(void)
+{
+	random_bytes(key, sizeof(key));
+}
+
+void
+hash_init_with(uint64_t k0, uint64_t k1)
+{
+	key[0] = k0;
+	key[1] = k1;
+}
+
+struct sip {
+	uint64_t v0, v1, v2, v3;
+};
+
+static inline uint64_t
+rotate(uint64_t x, int bits)
+{
+	return x << bits | x >> (64 - bits);
+}
+
+static inline void
+sip_round(struct sip *s)
+{
+	s->v0 += s->v1;
+	s->v1 = rotate(s->v1, 13) ^ s->v0;
+	s->v0 = rotate(s->v0, 32);
+	s->v2 += s->v3;
+	s->v3 = rotate(s->v3, 16) ^ s->v2;
+	s->v0 += s->v3;
+	s->v3 = rotate(s->v3, 21) ^ s->v0;
+	s->v2 += s->v1;
+	s->v1 = rotate(s->v1, 17) ^ s->v2;
+	s->v2 = rotate(s->v2, 32);
+}
+
+static inline void
+sip_add(struct sip *s, uint64_t word)
+{
+	s->v3 ^= word;
+	sip_round(s);
+	s->v0 ^= word;
+}
+
+uint64_t
+hash_bytes(struct slice bytes)
+{
+	struct sip s = {
+		key[0] ^ 0x736f6d6570736575u,
+		key[1] ^ 0x646f72616e646f6du,
+		key[0] ^ 0x6c7967656e657261u,
+		key[1] ^ 0x7465646279746573u,
+	};
+	size_t whole = bytes.len / 8;
+
+	for (size_t i = 0; i < whole; i++) {
+		uint64_t word;
+		memcpy(&word, bytes.at + i * 8, 8);
+		sip_add(&s, word);
+	}
+	uint64_t last = (uint64_t)bytes.len << 56;
+	for (size_t i = 0; i < bytes.len % 8; i++)
+		last |= (uint64_t)(unsigned char)bytes.at[whole * 8 + i] << (8 * i);
+	sip_add(&s, last);
+
+	s.v2 ^= 0xff;
+	sip_round(&s);
+	sip_round(&s);
+	sip_round(&s);
+	return s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
+}

@@ -1,0 +1,89 @@
+/* See mailbox.h. */
+#include "base/mailbox.h"
+
+#include <event2/event.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/slice.h"
+
+struct mailbox {
+	pthread_mutex_t lock; /* guards first, last */
+	struct letter *first, **last;
+	int wake_fd;
+	struct event *wake;
+};
+
+static void
+deliver_all(struct mailbox *mailbox)
+{
+	pthread_mutex_lock(&mailbox->lock);
+	struct letter *letter = mailbox->first;
+	mailbox->first = NULL;
+	mailbox->last = &mailbox->first;
+	pthread_mutex_unlock(&mailbox->lock);
+
+	while (letter != NULL) {
+		struct letter *next = letter->next; /* deliver may free it */
+		letter->deliver(letter);
+		letter = next;
+	}
+}
+
+static void
+on_wake(evutil_socket_t fd, short what, void *arg)
+{
+	uint64_t count;
+	ssize_t got = read(fd, &count, sizeof(count));
+
+	/* Read first: a letter posted from here on wakes us again. */
+	(void)got, (void)what;
+	deliver_all(arg);
+}
+
+struct mailbox *
+mailbox_new(struct event_base *base)
+{
+	struct mailbox *mailbox = alloc_zero(sizeof(*mailbox));
+
+	pthread_mutex_init(&mailbox->lock, NULL);
+	mailbox->last = &mailbox->first;
+	mailbox->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (mailbox->wake_fd < 0)
+		abort(); /* at start only; without it no thread could be told anything */
+	mailbox->wake = event_new(base, mailbox->wake_fd, EV_READ | EV_PERSIST, on_wake, mailbox);
+	event_add(mailbox->wake, NULL);
+	return mailbox;
+}
+
+void
+mailbox_free(struct mailbox *mailbox)
+{
+	if (mailbox == NULL)
+		return;
+	deliver_all(mailbox);
+	event_free(mailbox->wake);
+	close(mailbox->wake_fd);
+	pthread_mutex_destroy(&mailbox->lock);
+	free(mailbox);
+}
+
+void
+mailbox_post(struct mailbox *mailbox, struct letter *letter)
+{
+	letter->next = NULL;
+	pthread_mutex_lock(&mailbox->lock);
+	bool was_empty = mailbox->first == NULL;
+	*mailbox->last = letter;
+	mailbox->last = &letter->next;
+	pthread_mutex_unlock(&mailbox->lock);
+
+	if (was_empty) {
+		uint64_t one = 1;
+		ssize_t put = write(mailbox->wake_fd, &one, sizeof(one));
+		(void)put; /* EAGAIN: 2^64-2 wakes are pending already */
+	}
+}
