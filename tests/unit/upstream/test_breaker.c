@@ -76,6 +76,7 @@ TEST(failures_older_than_the_window_do_not_count_towards_the_rate)
 		breaker_succeeded(b, 1000);
 		fail(b, 1);
 	}
+	breaker_succeeded(b, 20000);
 	for (int i = 0; i < 4; i++)
 		breaker_failed(b, 20000, FAILURE_TIMEOUT, "slow");
 	CHECK(breaker_allows(b));

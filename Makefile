@@ -1,0 +1,94 @@
+# make         builds ./sidecar
+# make run     serves on 127.0.0.1:6380, with private backends where none are configured
+# make test    installs what is missing and runs every test
+# make help    lists the rest
+
+CC ?= gcc
+PREFIX ?= /usr/local
+VERSION := 0.1.0
+BUILD ?= build
+OPTIMIZE ?= -O2 -g
+
+PACKAGES := libevent hiredis_ssl hiredis libpq inih libssl libcrypto
+ifeq ($(shell pkg-config --exists $(PACKAGES) 'hiredis >= 1.1' && echo yes),yes)
+PACKAGE_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) | sed 's,-I/usr/include/hiredis,,')
+PACKAGE_LIBS := $(shell pkg-config --libs $(PACKAGES))
+endif
+
+WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror
+CFLAGS_ALL = -std=c11 -D_GNU_SOURCE -DSIDECAR_VERSION='"$(VERSION)"' -Iinclude \
+	$(PACKAGE_CFLAGS) $(WARNINGS) $(OPTIMIZE) -fno-omit-frame-pointer -pthread $(CFLAGS)
+LIBS = $(PACKAGE_LIBS) -pthread -lm
+
+SOURCES := $(sort $(wildcard proxy/*/*.c))
+OBJECTS := $(SOURCES:proxy/%.c=$(BUILD)/%.o)
+TESTS := $(sort $(wildcard tests/unit/*/test_*.c))
+TEST_PROGRAMS := $(TESTS:tests/unit/%.c=$(BUILD)/unit/%)
+BINARY ?= sidecar
+
+.PHONY: all run test check sanitize deps install clean help unit format fuzz bench drill
+
+all:
+	@$(MAKE) --no-print-directory deps
+	@$(MAKE) --no-print-directory $(BINARY)
+
+$(BINARY): $(OBJECTS) $(BUILD)/main.o
+	$(CC) $(CFLAGS_ALL) -o $@ $^ $(LIBS) $(LDFLAGS)
+
+$(BUILD)/%.o: proxy/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+
+# Every test program is linked with everything but main().
+$(BUILD)/unit/%: tests/unit/%.c $(OBJECTS)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -MMD -MP -o $@ $< $(OBJECTS) $(LIBS) $(LDFLAGS)
+
+-include $(OBJECTS:.o=.d) $(BUILD)/main.d $(TEST_PROGRAMS:=.d)
+
+## deps: install what building needs (apt)
+deps:
+	@deploy/deps.sh
+
+## run: serve, with private demo backends where none are configured
+run:
+	@deploy/deps.sh run
+	@$(MAKE) --no-print-directory $(BINARY)
+	@exec deploy/demo/run.sh
+
+unit: $(TEST_PROGRAMS)
+
+## test: install what is missing, run every test; the last line is "N passed, N failed"
+test:
+	@deploy/deps.sh test
+	@$(MAKE) --no-print-directory -j2 $(BINARY) unit
+	@tests/run
+
+## check: format, floors, and unit tests without servers: seconds
+check:
+	@deploy/deps.sh test
+	@tests/check/format
+	@tests/check/floors
+	@$(MAKE) --no-print-directory -j2 $(BINARY) unit
+	@tests/run unit
+
+## format: rewrite the sources as .clang-format says
+format:
+	clang-format -i $(SOURCES) proxy/main.c $(TESTS) $(wildcard include/*/*.h) tests/unit/test.h
+
+## sanitize: everything under ASan+UBSan, then under TSan
+sanitize:
+	@deploy/deps.sh test
+	@tests/sanitize
+
+## install: into DESTDIR/PREFIX
+install: $(BINARY)
+	install -D -m 755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/sidecar
+	install -D -m 644 sidecar.ini $(DESTDIR)$(PREFIX)/share/sidecar/sidecar.ini
+
+clean:
+	rm -rf $(BUILD) build-* $(BINARY)
+
+## help: this list
+help:
+	@sed -n 's/^## /make /p' Makefile

@@ -1,0 +1,132 @@
+/*
+ * The cache: what memory knows about keys. The only store that threads
+ * share: shards with a lock each, least recently used out first, bounded by
+ * entries and by bytes in all.
+ *
+ *            fresh_until          stale_until
+ *   fill ------|--------------------|-------> time
+ *       FRESH         STALE             MISS        (valid_until cuts all of it)
+ *
+ * A lease is asked for before a backend is, and the answer is filled under
+ * it. Whatever makes a key's old value untrue (a write, an invalidation)
+ * voids the leases of that key, so an answer that was under way is not kept
+ * (Nishtala et al., "Scaling Memcache at Facebook", NSDI 2013). Leases live
+ * in a fixed table by hash: two keys in one place void each other's now and
+ * then, which costs a fill and never a wrong value.
+ *
+ * All times are monotonic milliseconds and passed in. Any thread may call;
+ * every call holds one shard's lock at a time and does no I/O.
+ */
+#ifndef SIDECAR_STORE_CACHE_H
+#define SIDECAR_STORE_CACHE_H
+
+#include "base/blob.h"
+
+struct cache;
+
+struct cache_limits {
+	int64_t max_entries;
+	int64_t max_memory_bytes; /* keys, values and overhead */
+	int64_t max_value_bytes;
+};
+
+enum cache_kind {
+	CACHE_STRING, /* bytes: the value */
+	CACHE_HASH,   /* bytes: RESP bulk strings, field and value in turn */
+	CACHE_ABSENT, /* known not to be there: no row, or nil in Redis; no bytes */
+	CACHE_OVER,   /* there is a row, but its valid_until has passed; no bytes */
+};
+
+/* Where a value came from. */
+enum cache_source { CACHE_FROM_REDIS, CACHE_FROM_POSTGRES, CACHE_FROM_WRITE };
+
+struct cache_value {
+	enum cache_kind kind;
+	enum cache_source source;
+	struct blob *bytes; /* NULL where the kind says so */
+	int64_t filled_ms;
+	int64_t fresh_until_ms;
+	int64_t stale_until_ms;
+	int64_t valid_until_ms; /* TIME_NEVER: none */
+	/* False: valid_until is only a safe guess (from the key's ttl in Redis),
+	 * and an exact one known for the same bytes is kept instead. */
+	bool is_validity_exact;
+	int64_t refresh_at_ms; /* early refresh; TIME_NEVER: none */
+};
+
+enum cache_find {
+	CACHE_MISS,  /* never filled, dropped, evicted, or past stale or valid until */
+	CACHE_FRESH,
+	CACHE_STALE, /* good only when nobody can say anything newer */
+};
+
+struct cache_lease {
+	uint64_t flushes;
+	uint32_t version;
+	bool is_void; /* from the start: a write of this key is under way */
+};
+
+struct cache *cache_new(const struct cache_limits *limits);
+void cache_free(struct cache *cache);
+
+/*
+ * Looks a key up and, on FRESH and STALE, hands over a copy of its entry with
+ * one reference to its bytes: pay back with cache_value_release(). A find on
+ * a FRESH entry counts as use for the LRU order.
+ *
+ * should_refresh  may be NULL; set when this reader, and nobody else until
+ *                 the next fill, should ask for the value again
+ */
+enum cache_find cache_find(struct cache *cache, struct slice key, int64_t now_ms,
+    struct cache_value *value, bool *should_refresh);
+void cache_value_release(struct cache_value *value);
+
+/* Takes a lease. Ask the backend only after. */
+struct cache_lease cache_lease(struct cache *cache, struct slice key);
+/* Whether nothing has voided it since. */
+bool cache_lease_holds(struct cache *cache, struct slice key, const struct cache_lease *lease);
+
+/*
+ * Keeps a value (taking a reference of its own) if the lease still holds and
+ * the value is not too large. False: not kept; the old entry, if any, stays.
+ */
+bool cache_fill(struct cache *cache, struct slice key, const struct cache_lease *lease,
+    const struct cache_value *value);
+
+/* Keeps a value that is newer than any backend's (a write acknowledged by
+ * ourselves): drops the key, and fills. */
+void cache_put(struct cache *cache, struct slice key, const struct cache_value *value);
+
+/* Forgets a key and voids its leases. True when there was an entry. */
+bool cache_drop(struct cache *cache, struct slice key);
+/* Forgets everything, voids every lease; how many entries there were. */
+int64_t cache_drop_all(struct cache *cache);
+/* The same for keys that match a glob; voids every lease. */
+int64_t cache_drop_matching(struct cache *cache, struct slice pattern);
+
+/*
+ * Around a write that goes to Redis: from begin to end the key's old value
+ * is on its way out, so leases taken meanwhile are void from the start. Each
+ * begin needs its end, also when the write failed. Both drop.
+ */
+void cache_write_begin(struct cache *cache, struct slice key);
+void cache_write_end(struct cache *cache, struct slice key);
+
+struct cache_stats {
+	int64_t entries;
+	int64_t bytes;
+	int64_t evictions;
+};
+void cache_stats(const struct cache *cache, struct cache_stats *stats);
+
+struct cache_hot_key {
+	char *key; /* free() it */
+	size_t key_len;
+	int64_t hits;
+	int64_t bytes;
+};
+/* The most used keys, most hits first; returns how many were written. Walks
+ * everything, a shard at a time: for people, not for the request path. */
+size_t cache_hottest(struct cache *cache, struct cache_hot_key *keys, size_t count);
+
+#endif
