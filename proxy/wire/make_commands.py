@@ -1,0 +1,97 @@
+#!/usr/bin/python3
+"""Writes commands.inc from a real server's COMMAND.
+
+    redis-server --port 7999 --save '' &
+    proxy/wire/make_commands.py 7999 > proxy/wire/commands.inc
+
+One line a command (and one a subcommand, "client|id"): its name, arity, class
+and where the keys stand that it may write. wire/commands.h says what the
+classes mean; the few that flags alone do not tell are named below.
+"""
+import sys
+
+import redis
+
+LOCAL = set("ping echo hello auth select quit reset client".split())
+SESSION = set(
+    "multi exec discard watch unwatch subscribe psubscribe ssubscribe unsubscribe"
+    " punsubscribe sunsubscribe monitor sync psync replconf wait waitaof readonly"
+    " readwrite asking blpop brpop brpoplpush blmove blmpop bzpopmin bzpopmax"
+    " bzmpop script|debug".split()
+)
+FLUSH = set("flushall flushdb swapdb".split())
+# These write though their flags do not say so, or write keys they do not name.
+WRITES = set("eval evalsha fcall".split())
+CHANGES_ANYTHING = set("debug restore-asking function|flush".split())
+
+
+def pairs(flat):
+    return dict(zip(flat[::2], flat[1::2]))
+
+
+def key_spec(spec):
+    spec = pairs(spec)
+    flags = spec["flags"]
+    if not {"RW", "OW", "RM"} & set(flags):
+        return None
+    begin, find = pairs(spec["begin_search"]), pairs(spec["find_keys"])
+    if "unknown" in (begin["type"], find["type"]) or "incomplete" in flags:
+        return "KEYS_ANYWHERE"
+    begin_at, keys = pairs(begin["spec"]), pairs(find["spec"])
+    if begin["type"] == "index":
+        start = "NULL, %d" % begin_at["index"]
+    else:
+        start = '"%s", %d' % (begin_at["keyword"], begin_at["startfrom"])
+    if find["type"] == "range":
+        return "KEYS_RANGE(%s, %d, %d, %d)" % (
+            start, keys["lastkey"], keys["keystep"], keys["limit"])
+    return "KEYS_COUNTED(%s, %d, %d, %d)" % (
+        start, keys["keynumidx"], keys["firstkey"], keys["keystep"])
+
+
+def classify(name, flags):
+    top = name.split("|")[0]
+    if name in SESSION:
+        return "COMMAND_SESSION"
+    if top in LOCAL:
+        return "COMMAND_LOCAL"
+    if name in FLUSH:
+        return "COMMAND_FLUSH"
+    if name in CHANGES_ANYTHING:
+        return "COMMAND_FLUSH"
+    if name == "mget":
+        return "COMMAND_READ_MANY"
+    if name in WRITES or "write" in flags:
+        return "COMMAND_WRITE"
+    if "readonly" in flags:
+        return "COMMAND_READ"
+    return "COMMAND_FORWARD"
+
+
+def line(name, arity, flags, specs):
+    name = name.lower()
+    kind = classify(name, flags)
+    keys = [k for k in map(key_spec, specs) if k] if kind == "COMMAND_WRITE" else []
+    if "KEYS_ANYWHERE" in keys:
+        keys = ["KEYS_ANYWHERE"]
+    may_block = "blocking" in flags and kind != "COMMAND_SESSION"
+    return '{ "%s", %d, %s, %s, { %s } },' % (
+        name, arity, kind, "true" if may_block else "false",
+        ", ".join(keys) if keys else "{ 0 }")
+
+
+def main():
+    server = redis.Redis(port=int(sys.argv[1]), decode_responses=True)
+    server.set_response_callback("COMMAND", lambda reply, **options: reply)
+    lines = []
+    for row in server.execute_command("COMMAND"):
+        lines.append((row[0], line(row[0], row[1], row[2], row[8])))
+        for sub in row[9]:
+            lines.append((sub[0], line(sub[0], sub[1], sub[2], sub[8])))
+    print("/* From redis %s by make_commands.py; not edited by hand. */"
+          % server.info("server")["redis_version"])
+    for _, text in sorted(lines, key=lambda entry: entry[0]):
+        print(text)
+
+
+main()
