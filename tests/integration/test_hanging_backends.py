@@ -1,0 +1,162 @@
+"""Backends that hang, drip, lie or hang up: every read is still answered in time."""
+
+import time
+
+import pytest
+
+import faults
+from processes import eventually
+from test_redis_crashes import BUSY_CACHE
+
+# One reply of Postgres: "no TLS", "authenticated", "ready"; for the drip.
+POSTGRES_GREETING = b"N" + b"R\0\0\0\x08\0\0\0\0" + b"Z\0\0\0\x05I"
+
+LIARS = {
+    "accepts_and_never_answers": (faults.AcceptsAndNeverAnswers,),
+    "answers_a_byte_a_second": (faults.AnswersAByteASecond,),
+    "answers_garbage": (faults.AnswersGarbage,),
+    "closes_at_once": (faults.ClosesAfter, 0),
+    "closes_after_ten_bytes": (faults.ClosesAfter, 10),
+}
+
+
+@pytest.fixture(params=LIARS)
+def liar(request, fake):
+    return fake(*LIARS[request.param])
+
+
+def hang_twice(server, seconds=1.2):
+    for _ in range(2):
+        server.stop()
+        time.sleep(seconds)
+        server.cont()
+        time.sleep(0.8)
+
+
+def assert_true_again(sidecar, plans, first=1, last=200):
+    sidecar.wait_backend("redis", True)
+    sidecar.wait_backend("postgres", True)
+    for number in range(first, last + 1):
+        assert sidecar.get(f"plan:{number}") == plans.bytes(number)
+
+
+def test_a_hanging_redis_delays_no_read_past_the_deadline(
+        redis, pgbouncer, plans, start_sidecar, start_readers):
+    plans.fill(1, 5000)
+    sidecar = start_sidecar(redis={"url": redis.url}, postgres={"url": pgbouncer.url},
+                            cache=BUSY_CACHE)
+    readers = start_readers(sidecar, ids=5000, hot=500)
+    time.sleep(0.5)
+    hang_twice(redis)
+    report = readers.finish_in_time()
+    assert report["free"] <= report["sent"] // 100, report
+    assert sidecar.metric("sidecar_backend_errors_total", backend="redis", kind="timeout") > 0
+    assert_true_again(sidecar, plans)
+
+
+@pytest.mark.parametrize("which", ["postgres", "pgbouncer"])
+def test_a_hanging_database_delays_no_read_past_the_deadline(
+        which, redis, postgres, pgbouncer, plans, start_sidecar, start_readers):
+    plans.fill(1, 5000)
+    # What Redis holds is soon gone, so that many reads ask the database.
+    sidecar = start_sidecar(redis={"url": redis.url, "ttl": "300ms"},
+                            postgres={"url": pgbouncer.url}, cache=BUSY_CACHE)
+    readers = start_readers(sidecar, ids=5000, hot=500)
+    time.sleep(0.5)
+    hang_twice({"postgres": postgres, "pgbouncer": pgbouncer}[which])
+    readers.finish_in_time()
+    assert sidecar.metric("sidecar_backend_errors_total", backend="postgres") > 0
+    assert_true_again(sidecar, plans)
+
+
+def test_both_hanging_at_once_delays_no_read_past_the_deadline(
+        redis, pgbouncer, postgres, plans, start_sidecar, start_readers):
+    plans.fill(1, 5000)
+    sidecar = start_sidecar(redis={"url": redis.url}, postgres={"url": pgbouncer.url},
+                            cache=BUSY_CACHE)
+    readers = start_readers(sidecar, ids=5000, hot=500)
+    time.sleep(0.5)
+    redis.stop()
+    postgres.stop()
+    time.sleep(1.5)
+    redis.cont()
+    postgres.cont()
+    report = readers.finish_in_time()
+    assert report["free"] > 0, "cold reads had nothing but the free value"
+    assert_true_again(sidecar, plans)
+
+
+def test_a_redis_that_lies_leaves_every_read_to_postgres(
+        liar, pgbouncer, plans, start_sidecar, start_readers):
+    plans.fill(1, 2000)
+    sidecar = start_sidecar(redis={"url": liar.url}, postgres={"url": pgbouncer.url},
+                            cache=BUSY_CACHE)
+    readers = start_readers(sidecar, ids=2000, hot=200)
+    time.sleep(1.5)
+    report = readers.finish_in_time()
+    assert report["free"] <= report["sent"] // 100, report
+    assert liar.accepted, "it was never tried"
+    assert len(liar.accepted) < 60, "no backoff"
+    assert sidecar.metric("sidecar_backend_up", backend="redis") == 0
+    assert sidecar.metric("sidecar_answers_total", rung="redis") == 0
+
+
+def test_a_postgres_that_lies_leaves_redis_and_the_free_value(
+        liar, redis, plans, start_sidecar, start_readers):
+    if isinstance(liar, faults.AnswersAByteASecond):
+        liar.text = POSTGRES_GREETING
+    for number in range(1, 101):
+        redis.call("SET", f"plan:{number}", plans.text(number))
+    url = f"postgresql://someone:secret@127.0.0.1:{liar.port}/shop"
+    sidecar = start_sidecar(redis={"url": redis.url}, postgres={"url": url}, cache=BUSY_CACHE)
+    readers = start_readers(sidecar, ids=2000, hot=100)
+    time.sleep(1.5)
+    report = readers.finish_in_time()
+    assert report["free"] > 1000, "most ids are nowhere but in Postgres"
+    assert liar.accepted, "it was never tried"
+    assert len(liar.accepted) < 60, "no backoff"
+    for number in range(1, 101):
+        assert sidecar.get(f"plan:{number}") == plans.bytes(number)
+    assert redis.call("EXISTS", "plan:1500") == 0, "a free value went into Redis"
+
+
+def test_when_redis_hangs_only_its_budget_is_lost_and_then_nothing(
+        redis, pgbouncer, plans, start_sidecar):
+    sidecar = start_sidecar(redis={"url": redis.url}, postgres={"url": pgbouncer.url},
+                            breaker={"failures": 3, "open": "20s", "max_open": "20s"})
+    sidecar.get("plan:1")
+    redis.stop()
+    waited = [sidecar._client.timed("GET", f"plan:{number}") for number in range(10, 60)]
+    assert [reply for reply, _ in waited] == [plans.bytes(number) for number in range(10, 60)]
+    slow = [seconds for _, seconds in waited if seconds > 0.035]
+    assert 1 <= len(slow) <= 6, f"the breaker should end the waiting: {slow}"
+    assert sidecar.metric("sidecar_breaker_state", backend="redis") == 2
+    redis.cont()
+
+
+def test_a_slow_redis_opens_the_breaker_as_a_dead_one_does(
+        redis, proxy_for, pgbouncer, plans, start_sidecar):
+    """Over its cap Upstash delays commands; it does not refuse them."""
+    proxy = proxy_for(redis)
+    sidecar = start_sidecar(redis={"url": proxy.url}, postgres={"url": pgbouncer.url},
+                            breaker={"open": "20s", "max_open": "20s"})
+    sidecar.get("plan:1")
+    proxy.delay = 0.3
+    for number in range(2, 40):
+        assert sidecar.get(f"plan:{number}") == plans.bytes(number)
+    eventually(lambda: sidecar.metric("sidecar_breaker_state", backend="redis") == 2)
+
+
+def test_one_slow_reply_stalls_no_reply_behind_it_past_its_own_deadline(
+        redis, proxy_for, pgbouncer, plans, start_sidecar):
+    """A pipeline: a read of Redis that hangs, and memory hits behind it."""
+    proxy = proxy_for(redis)
+    sidecar = start_sidecar(redis={"url": proxy.url}, postgres={"url": pgbouncer.url})
+    sidecar.get("plan:1")
+    proxy.hold(b"plan:300")
+    client = sidecar.client()
+    start = time.monotonic()
+    replies = client.pipeline([("GET", "plan:300"), ("GET", "plan:1"), ("GET", "plan:1")])
+    assert replies == [plans.bytes(300), plans.bytes(1), plans.bytes(1)]
+    assert time.monotonic() - start < 0.3
+    proxy.release()

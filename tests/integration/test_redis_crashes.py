@@ -1,0 +1,61 @@
+"""Redis dies and comes back while clients read: they do not notice."""
+
+import time
+
+import pytest
+
+# Small and short-lived, so that reads really need the lower rungs.
+BUSY_CACHE = {"max_entries": 1000, "ttl": "500ms"}
+
+
+@pytest.mark.seconds(90)
+def test_ten_crashes_of_redis_under_10000_reads_a_second_harm_no_read(
+        redis, pgbouncer, plans, start_sidecar, start_readers):
+    plans.fill(1, 5000)
+    sidecar = start_sidecar(redis={"url": redis.url}, postgres={"url": pgbouncer.url},
+                            cache=BUSY_CACHE)
+    readers = start_readers(sidecar, ids=5000, hot=500)
+    time.sleep(0.5)
+    for _ in range(10):
+        redis.kill9()
+        sidecar.wait_backend("redis", False)
+        time.sleep(0.2)
+        redis.start()
+        sidecar.wait_backend("redis", True)
+        time.sleep(0.3)
+    report = readers.finish_in_time()
+
+    # Postgres was there all the time: the free value is an emergency, not an answer.
+    assert report["free"] <= report["sent"] // 1000, report
+    answers = sidecar.metrics()
+    for rung in ("memory", "redis", "postgres"):
+        assert answers.sum("sidecar_answers_total", rung=rung) > 1000, f"{rung} was hardly asked"
+
+
+def test_replies_that_break_off_in_the_middle_are_never_taken_for_values(
+        redis, pgbouncer, plans, proxy_for, start_sidecar, start_readers):
+    """The connection closes after half a reply, again and again."""
+    plans.fill(1, 2000)
+    proxy = proxy_for(redis)
+    sidecar = start_sidecar(redis={"url": proxy.url}, postgres={"url": pgbouncer.url},
+                            cache=BUSY_CACHE)
+    readers = start_readers(sidecar, ids=2000, rate=2000)
+    for _ in range(8):
+        proxy.resume()
+        time.sleep(0.3)
+        proxy.maim()
+        time.sleep(0.1)
+    proxy.resume()
+    readers.finish_in_time()
+    assert len(proxy.accepted) > 8
+
+
+def test_after_a_crash_of_redis_it_is_filled_again(redis, sidecar, plans):
+    assert sidecar.get("plan:7") == plans.bytes(7)
+    assert redis.call("GET", "plan:7") == plans.bytes(7)
+    redis.restart()
+    assert redis.call("GET", "plan:7") is None
+    sidecar.wait_backend("redis", True)
+    sidecar.call("SIDECAR", "FLUSH")
+    assert sidecar.rung("plan:7")[:2] == (plans.bytes(7), "postgres")
+    assert redis.call("GET", "plan:7") == plans.bytes(7)
