@@ -37,6 +37,9 @@ DEFAULTS = {
     "breaker": {"open": "100ms", "max_open": "500ms"},
 }
 
+# Small and short-lived, so that reads really need the lower rungs.
+BUSY_CACHE = {"max_entries": 1000, "ttl": "500ms"}
+
 
 class Sidecar(Process):
     """./sidecar with a sidecar.ini of its own.

@@ -6,7 +6,7 @@ import pytest
 
 import faults
 from processes import eventually
-from test_redis_crashes import BUSY_CACHE
+from sidecar import BUSY_CACHE
 
 # One reply of Postgres: "no TLS", "authenticated", "ready"; for the drip.
 POSTGRES_GREETING = b"N" + b"R\0\0\0\x08\0\0\0\0" + b"Z\0\0\0\x05I"

@@ -4,8 +4,7 @@ import time
 
 import pytest
 
-# Small and short-lived, so that reads really need the lower rungs.
-BUSY_CACHE = {"max_entries": 1000, "ttl": "500ms"}
+from sidecar import BUSY_CACHE
 
 
 @pytest.mark.seconds(90)
