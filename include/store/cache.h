@@ -111,6 +111,9 @@ int64_t cache_drop_matching(struct cache *cache, struct slice pattern);
  */
 void cache_write_begin(struct cache *cache, struct slice key);
 void cache_write_end(struct cache *cache, struct slice key);
+/* The end of a write that was acknowledged long before, from the journal:
+ * what was kept since is newer than the write. */
+void cache_write_end_late(struct cache *cache, struct slice key);
 
 struct cache_stats {
 	int64_t entries;

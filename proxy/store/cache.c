@@ -445,6 +445,18 @@ cache_write_end(struct cache *cache, struct slice key)
 	pthread_mutex_unlock(&shard->lock);
 }
 
+void
+cache_write_end_late(struct cache *cache, struct slice key)
+{
+	uint64_t hash = hash_bytes(key);
+	struct shard *shard = lock_shard(cache, hash);
+	struct lease_slot *slot = lease_slot(cache, shard, hash);
+
+	slot->version++;
+	slot->writes--;
+	pthread_mutex_unlock(&shard->lock);
+}
+
 /* ---- whole-cache walks ---- */
 
 static int64_t

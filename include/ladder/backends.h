@@ -1,0 +1,42 @@
+/*
+ * What all threads share of the backends: the cache, the breakers, the
+ * journal, and where the keeper's mailbox is. Made before the threads start,
+ * freed after they have ended; each part says itself who may call it.
+ */
+#ifndef SIDECAR_LADDER_BACKENDS_H
+#define SIDECAR_LADDER_BACKENDS_H
+
+#include "base/mailbox.h"
+#include "base/settings.h"
+#include "ladder/journal.h"
+#include "store/cache.h"
+#include "store/maps.h"
+#include "upstream/breaker.h"
+#include "upstream/redis_target.h"
+
+/* What a reload replaces: settings, and the maps made from them. Never
+ * changes once made; an old one stays until exit. */
+struct rules {
+	const struct settings *settings;
+	struct maps *maps;
+};
+
+struct keeper;
+
+struct backends {
+	struct cache *cache;
+	struct journal *journal;
+	struct breaker *redis, *postgres;
+	struct redis_target *redis_target; /* NULL: no Redis is configured */
+	bool has_postgres;
+	struct keeper *keeper;
+};
+
+bool backends_redis_allows(const struct backends *backends);
+bool backends_postgres_allows(const struct backends *backends);
+
+/* "-REDISDOWN redis is down: connection refused; next probe in 0.8 s\r\n";
+ * `what` NULL, or what to say instead of "redis is down". */
+void backends_reply_down(const struct backends *backends, const char *what, struct buf *out);
+
+#endif

@@ -1,0 +1,174 @@
+/* See fill.h. */
+#include "ladder/fill.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/random.h"
+#include "base/resp.h"
+#include "wire/request.h"
+
+#define JITTER 0.1          /* of the ttl, so that what came together does not go together */
+#define REFRESH_SHARE 50    /* the least time an early refresh is given: ttl / 50 */
+
+static int64_t
+earliest(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+/*
+ * When a reader should ask again before the value expires: XFetch (Vattani,
+ * Chierichetti and Lowenstein, "Optimal Probabilistic Cache Stampede
+ * Prevention", VLDB 2015) with beta 1. The random draw is made once a fill
+ * and not once a read: the first reader past it is the one that refreshes.
+ */
+static int64_t
+early_refresh_at(struct ladder_context *context, int64_t fresh_until_ms, int64_t ttl_ms,
+    int64_t took_ms)
+{
+	int64_t cost_ms = took_ms > ttl_ms / REFRESH_SHARE ? took_ms : ttl_ms / REFRESH_SHARE;
+
+	return fresh_until_ms +
+	    (int64_t)((double)cost_ms * log(1 - random_unit(&context->random)));
+}
+
+void
+fill_memory(struct ladder_context *context, struct slice key, const struct cache_lease *lease,
+    const struct fetched *fetched)
+{
+	const struct settings *settings = context->rules->settings;
+	bool is_value = fetched->outcome == FETCH_VALUE;
+
+	if (fetched->outcome == FETCH_ERROR || fetched->outcome == FETCH_FAILED)
+		return;
+	int64_t now_ms = clock_mono_ms();
+	int64_t ttl_ms = is_value ? settings->cache.ttl_ms : settings->cache.negative_ttl_ms;
+	ttl_ms += (int64_t)((double)ttl_ms * JITTER * (2 * random_unit(&context->random) - 1));
+	int64_t valid_until_ms = is_value ? fetched->valid_until_ms : TIME_NEVER;
+	int64_t fresh_until_ms = earliest(now_ms + ttl_ms, valid_until_ms);
+	struct cache_value value = {
+		.kind = is_value ? fetched->kind
+		    : fetched->outcome == FETCH_OVER ? CACHE_OVER : CACHE_ABSENT,
+		.source = fetched->source,
+		.bytes = is_value ? fetched->bytes : NULL,
+		.filled_ms = now_ms,
+		.fresh_until_ms = fresh_until_ms,
+		/* "Was not there" is no answer for a day without backends. */
+		.stale_until_ms = is_value ? now_ms + ttl_ms + settings->cache.stale_ms
+		    : fresh_until_ms,
+		.valid_until_ms = valid_until_ms,
+		.is_validity_exact = !is_value || fetched->is_validity_exact,
+		.refresh_at_ms = is_value
+		    ? early_refresh_at(context, fresh_until_ms, ttl_ms, fetched->took_ms)
+		    : TIME_NEVER,
+	};
+	if (ttl_ms > 0)
+		cache_fill(context->backends->cache, key, lease, &value);
+}
+
+/* ---- Redis ---- */
+
+struct redis_fill {
+	struct redis_call call;
+	struct journal *journal;
+	size_t key_len;
+	char key[];
+};
+
+static void
+on_filled(struct redis_call *call, enum call_result result, struct slice reply)
+{
+	struct redis_fill *fill = (struct redis_fill *)call;
+
+	/* Kept or refused, Redis has spoken; the link counts what went wrong. */
+	(void)result, (void)reply;
+	journal_release(fill->journal, slice_make(fill->key, fill->key_len));
+	free(fill);
+}
+
+/* NX: what somebody else has put there since Redis said nil is newer. */
+static void
+append_string_fill(struct buf *out, struct slice key, struct slice value, struct slice ttl)
+{
+	struct slice argv[] = { SLICE("SET"), key, value, SLICE("PX"), ttl, SLICE("NX") };
+
+	request_append(out, argv, 6);
+}
+
+/* One script, so that a hash without its ttl cannot stay behind. */
+static void
+append_hash_fill(struct buf *out, struct slice key, struct slice fields, struct slice ttl)
+{
+	static const struct slice script = SLICE_INIT(
+	    "if redis.call('EXISTS',KEYS[1])==0 then "
+	    "for i=2,#ARGV,2 do redis.call('HSET',KEYS[1],ARGV[i],ARGV[i+1]) end "
+	    "redis.call('PEXPIRE',KEYS[1],ARGV[1]) end return 1");
+	struct slice head[] = { SLICE("EVAL"), script, SLICE("1"), key, ttl };
+	size_t words = 0;
+
+	/* Fields are bulk strings already: count them, and append them as they are. */
+	for (size_t at = 0; at < fields.len; words++) {
+		char type;
+		int64_t len;
+		size_t header;
+		if (!resp_header(slice_make(fields.at + at, fields.len - at), &type, &len, &header))
+			return;
+		at += header + (size_t)len + 2;
+	}
+	if (words == 0)
+		return;
+	struct buf start = BUF_EMPTY;
+	request_append(&start, head, 5);
+	buf_take(&start, 4); /* "*5\r\n" */
+	buf_printf(out, "*%zu\r\n", 5 + words);
+	buf_append_slice(out, buf_slice(&start));
+	buf_append_slice(out, fields);
+	buf_free(&start);
+}
+
+void
+fill_redis(struct ladder_context *context, struct slice key, const struct cache_lease *lease,
+    const struct fetched *fetched, struct link_choice link)
+{
+	struct journal *journal = context->backends->journal;
+	int64_t ttl_ms = context->rules->settings->redis.ttl_ms;
+	char digits[24];
+	struct buf command = BUF_EMPTY;
+
+	/* A copy in Redis must be gone when the value is over. */
+	if (fetched->valid_until_ms != TIME_NEVER)
+		ttl_ms = earliest(ttl_ms, fetched->valid_until_ms - clock_mono_ms());
+	if (ttl_ms <= 0 || !backends_redis_allows(context->backends))
+		return;
+	struct slice ttl = slice_make(digits, (size_t)snprintf(digits, sizeof(digits), "%" PRId64,
+	    ttl_ms));
+
+	/* Held first, checked second: a write that comes in between sees the
+	 * hold, and one that came before has voided the lease. */
+	journal_hold(journal, key);
+	if (!cache_lease_holds(context->backends->cache, key, lease) || journal_has(journal, key)) {
+		journal_release(journal, key);
+		return;
+	}
+	if (fetched->kind == CACHE_HASH)
+		append_hash_fill(&command, key, blob_slice(fetched->bytes), ttl);
+	else
+		append_string_fill(&command, key, blob_slice(fetched->bytes), ttl);
+
+	struct redis_fill *fill = alloc_zero(sizeof(*fill) + key.len);
+	fill->call.done = on_filled;
+	fill->journal = journal;
+	fill->key_len = key.len;
+	memcpy(fill->key, key.at, key.len);
+	if (buf_len(&command) == 0 ||
+	    !links_send(context->links, link, buf_slice(&command), &fill->call)) {
+		journal_release(journal, key);
+		free(fill);
+	}
+	buf_free(&command);
+}
