@@ -13,6 +13,11 @@
 
 #include "base/slice.h"
 
+/* Enough for every message of settings_load(). */
+#define SETTINGS_ERROR_SIZE 512
+
+struct setting_entry;
+
 struct rate {
 	int64_t count;     /* 0: off */
 	int64_t period_ms;
@@ -32,10 +37,12 @@ struct map_settings {
 	int missing;      /* enum map_missing */
 	int type;         /* enum map_type */
 	bool limit;
+
+	struct setting_entry *entries; /* settings_*.c's own: where each key came from */
 };
 
 struct settings {
-	char *file; /* as named on the command line; NULL: built-in defaults only */
+	char *file; /* as given to settings_load(); NULL: built-in defaults only */
 
 	struct {
 		char *address;
@@ -112,6 +119,8 @@ struct settings {
 
 	struct map_settings *maps;
 	size_t map_count;
+
+	struct setting_entry *entries; /* settings_*.c's own, as in map_settings */
 };
 
 /* One "section.key=value" of the command line, in order; -o wins over the file. */
@@ -120,10 +129,12 @@ struct settings_override {
 };
 
 /*
- * Loads FILE (NULL: none) with the overrides on top. On failure returns NULL
- * and writes one message without a newline into `error`, such as
+ * Loads FILE (NULL: none, not even ./sidecar.ini: that is looked for by
+ * arguments_parse) with the overrides on top. On failure returns NULL and
+ * writes one message without a newline into `error`, such as
  *   sidecar.ini:12: [cache] ttl: "abc" is not a duration (for example 30s)
- * Warnings (an unknown URL parameter that was left out, ...) go to the log.
+ * A secret is never part of a message. Warnings (a budget that the deadline
+ * cuts short, ...) go to the log.
  * Reads files and the environment; not for an event loop's thread while
  * serving, except at reload.
  */
@@ -143,6 +154,9 @@ void settings_print(const struct settings *settings, FILE *out);
  */
 void settings_compare(const struct settings *before, const struct settings *after,
     void (*changed)(const char *name, bool takes_effect, void *arg), void *arg);
+
+/* The table of all keys in markdown, for the README. */
+void settings_print_reference(FILE *out);
 
 /* The name of an enum value as sidecar.ini spells it. */
 const char *settings_coherence_name(int mode);
