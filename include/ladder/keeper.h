@@ -1,0 +1,44 @@
+/*
+ * The keeper: the one thread that looks after both backends. It owns the
+ * Postgres pool, asks a backend that is down whether it is back, and unlinks
+ * the journal's keys in Redis before Redis counts as up again.
+ *
+ *   redis OPEN --its time is over--> connect, PING
+ *     -> CLIENT KILL ID of connections given up while something on them was
+ *        unanswered (a hung Redis still runs what lies in its buffers)
+ *     -> UNLINK what the journal holds -> PING, PING -> CLOSED
+ *
+ * Where CLIENT KILL is refused, journaled keys stay off Redis for a grace
+ * time and are unlinked once more at its end.
+ */
+#ifndef SIDECAR_LADDER_KEEPER_H
+#define SIDECAR_LADDER_KEEPER_H
+
+#include "ladder/backends.h"
+#include "upstream/metrics.h"
+#include "upstream/postgres.h"
+
+struct event_base;
+struct keeper;
+
+/* Makes it with an event loop of its own; the caller runs the loop on a
+ * thread of its own by keeper_run(). backends->keeper is set. */
+struct keeper *keeper_new(struct backends *backends, const struct rules *rules);
+void keeper_run(struct keeper *keeper);  /* until keeper_stop(); blocks */
+void keeper_stop(struct keeper *keeper); /* any thread */
+/* After keeper_run() has returned: lookups under way end as failed. */
+void keeper_free(struct keeper *keeper);
+
+/* Any thread. */
+void keeper_post(struct keeper *keeper, struct letter *letter);
+void keeper_on_breaker(struct keeper *keeper, struct breaker *breaker);
+void keeper_add_orphan(struct keeper *keeper, int64_t client_id);
+void keeper_journal_changed(struct keeper *keeper);
+void keeper_set_rules(struct keeper *keeper, const struct rules *rules);
+const struct postgres_metrics *keeper_postgres_metrics(const struct keeper *keeper);
+const struct redis_metrics *keeper_redis_metrics(const struct keeper *keeper);
+
+/* The keeper's thread only, from a letter. */
+void keeper_lookup(struct keeper *keeper, struct lookup *lookup);
+
+#endif

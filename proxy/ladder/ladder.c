@@ -1,0 +1,511 @@
+/* See ladder.h. What one climb may do at each rung stands in the table. */
+#include "ladder/ladder.h"
+
+#include <assert.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/glob.h"
+#include "ladder/flight.h"
+
+/* One read of one key that memory could not answer. */
+struct climb {
+	struct ladder_context *context;
+	const struct rules *rules; /* those of its start, also across a reload */
+	struct flight_waiter waiter;
+	struct deadline rung_due, ladder_due;
+	enum rung rung; /* where it stands */
+	struct flight_order order;
+	bool is_refresh; /* nobody waits: only backends are asked */
+	int64_t started_us;
+	ladder_answered_fn answered;
+	void *arg;
+	char bytes[]; /* key, id */
+};
+
+enum climb_next {
+	CLIMB_ANSWERED, /* `answer` is set */
+	CLIMB_NEXT,     /* this rung has nothing */
+	CLIMB_WAIT,     /* a backend was asked */
+};
+
+static enum climb_next try_memory(struct climb *climb, struct answer *answer);
+static enum climb_next ask_redis(struct climb *climb, struct answer *answer);
+static enum climb_next ask_postgres(struct climb *climb, struct answer *answer);
+static enum climb_next try_stale(struct climb *climb, struct answer *answer);
+static enum climb_next give_free(struct climb *climb, struct answer *answer);
+
+/* The order of this table is the promise in the README.
+ * give_free() cannot fail, so every climb ends. */
+static const struct ladder_rung {
+	const char *name; /* as counted in sidecar_answers_total{rung="..."} */
+	enum climb_next (*step)(struct climb *climb, struct answer *answer);
+} ladder[] = {
+	[RUNG_MEMORY] = { "memory", try_memory },
+	[RUNG_REDIS] = { "redis", ask_redis },
+	[RUNG_POSTGRES] = { "postgres", ask_postgres },
+	[RUNG_STALE] = { "stale", try_stale },
+	[RUNG_FREE] = { "free", give_free },
+	[RUNG_ERROR] = { "error", NULL },
+};
+
+const char *
+rung_name(enum rung rung)
+{
+	return ladder[rung].name;
+}
+
+void
+answer_release(struct answer *answer)
+{
+	blob_unref(answer->bytes);
+	answer->bytes = NULL;
+}
+
+bool
+ladder_may_keep(const struct ladder_context *context, struct slice key)
+{
+	return glob_list_matches(slice_of(context->rules->settings->cache.keys), key);
+}
+
+/* ---- memory ---- */
+
+static void
+answer_free(const struct map *map, enum rung rung, struct answer *answer)
+{
+	*answer = (struct answer){
+		.kind = map->settings->type == MAP_HASH ? ANSWER_HASH : ANSWER_STRING,
+		.rung = rung,
+		.bytes = blob_ref(map->free),
+	};
+}
+
+/* What a user without a row gets. */
+static void
+answer_missing(const struct map *map, enum rung rung, struct answer *answer)
+{
+	if (map != NULL && map->settings->missing == MISSING_FREE)
+		answer_free(map, rung, answer);
+	else
+		*answer = (struct answer){ .kind = ANSWER_NIL, .rung = rung };
+}
+
+/* Takes over the reference in `value`; false when it is of another type than
+ * what is asked for. */
+static bool
+answer_from_memory(const struct flight_order *order, struct cache_value *value, enum rung rung,
+    struct answer *answer)
+{
+	bool is_value = value->kind == CACHE_STRING || value->kind == CACHE_HASH;
+
+	if (is_value && (value->kind == CACHE_HASH) != order->is_hash) {
+		cache_value_release(value);
+		return false;
+	}
+	if (is_value) {
+		*answer = (struct answer){
+			.kind = value->kind == CACHE_HASH ? ANSWER_HASH : ANSWER_STRING,
+			.rung = rung,
+			.bytes = value->bytes,
+		};
+	} else if (value->kind == CACHE_OVER && order->map != NULL) {
+		answer_free(order->map, rung, answer);
+	} else {
+		answer_missing(order->map, rung, answer);
+	}
+	answer->age_ms = clock_mono_ms() - value->filled_ms;
+	return true;
+}
+
+static bool
+find_fresh(struct ladder_context *context, const struct flight_order *order,
+    struct answer *answer, bool *should_refresh)
+{
+	struct cache_value value;
+
+	*should_refresh = false;
+	if (!order->may_keep)
+		return false;
+	enum cache_find found = cache_find(context->backends->cache, order->key, clock_mono_ms(),
+	    &value, should_refresh);
+	if (found == CACHE_STALE)
+		cache_value_release(&value);
+	return found == CACHE_FRESH && answer_from_memory(order, &value, RUNG_MEMORY, answer);
+}
+
+static enum climb_next
+try_memory(struct climb *climb, struct answer *answer)
+{
+	bool should_refresh;
+
+	return find_fresh(climb->context, &climb->order, answer, &should_refresh) ? CLIMB_ANSWERED
+										  : CLIMB_NEXT;
+}
+
+/* ---- redis and postgres ---- */
+
+static void on_rung_due(struct deadline *deadline);
+static void on_ladder_due(struct deadline *deadline);
+static void on_fetched(struct flight_waiter *waiter, const struct fetched *fetched);
+
+static void
+wait_at_rung(struct climb *climb, int64_t for_ms)
+{
+	climb->rung_due.on_due = on_rung_due;
+	deadlines_add(climb->context->deadlines, &climb->rung_due, clock_mono_ms() + for_ms);
+}
+
+static bool
+has_copy(const struct climb *climb)
+{
+	struct cache_value value;
+
+	if (!climb->order.may_keep)
+		return false;
+	bool is_held = cache_find(climb->context->backends->cache, climb->order.key,
+	    clock_mono_ms(), &value, NULL) != CACHE_MISS;
+	if (is_held)
+		cache_value_release(&value);
+	return is_held;
+}
+
+static bool
+may_ask_redis(const struct ladder_context *context, struct slice key)
+{
+	return backends_redis_allows(context->backends) &&
+	    !journal_has(context->backends->journal, key);
+}
+
+static enum climb_next
+ask_redis(struct climb *climb, struct answer *answer)
+{
+	struct ladder_context *context = climb->context;
+	const struct settings *settings = climb->rules->settings;
+
+	(void)answer;
+	climb->waiter.fetched = on_fetched;
+	if (!may_ask_redis(context, climb->order.key) ||
+	    !flights_ask_redis(context->flights, &climb->order, &climb->waiter))
+		return CLIMB_NEXT;
+	/* Who has something to fall back on does not wait for long. */
+	bool has_other_rung = climb->order.map != NULL || has_copy(climb);
+	wait_at_rung(climb, has_other_rung ? settings->redis.budget_ms
+	    : settings->redis.timeout_ms);
+	return CLIMB_WAIT;
+}
+
+static enum climb_next
+ask_postgres(struct climb *climb, struct answer *answer)
+{
+	struct ladder_context *context = climb->context;
+	const struct map *map = climb->order.map;
+
+	if (map == NULL)
+		return CLIMB_NEXT;
+	if (!map_accepts_id(map, climb->order.id)) {
+		answer_missing(map, RUNG_POSTGRES, answer);
+		return CLIMB_ANSWERED;
+	}
+	climb->waiter.fetched = on_fetched;
+	if (!backends_postgres_allows(context->backends) ||
+	    !flights_ask_postgres(context->flights, &climb->order, &climb->waiter))
+		return CLIMB_NEXT;
+	wait_at_rung(climb, climb->rules->settings->postgres.budget_ms);
+	return CLIMB_WAIT;
+}
+
+/* ---- stale and free ---- */
+
+static enum climb_next
+try_stale(struct climb *climb, struct answer *answer)
+{
+	struct cache_value value;
+
+	if (!climb->order.may_keep)
+		return CLIMB_NEXT;
+	enum cache_find found = cache_find(climb->context->backends->cache, climb->order.key,
+	    clock_mono_ms(), &value, NULL);
+	if (found == CACHE_MISS)
+		return CLIMB_NEXT;
+	/* It may have become fresh while we asked. */
+	enum rung rung = found == CACHE_FRESH ? RUNG_MEMORY : RUNG_STALE;
+	return answer_from_memory(&climb->order, &value, rung, answer) ? CLIMB_ANSWERED
+								       : CLIMB_NEXT;
+}
+
+static enum climb_next
+give_free(struct climb *climb, struct answer *answer)
+{
+	struct buf text = BUF_EMPTY;
+
+	if (climb->order.map != NULL) {
+		answer_free(climb->order.map, RUNG_FREE, answer);
+		return CLIMB_ANSWERED;
+	}
+	bool is_late = backends_redis_allows(climb->context->backends);
+	backends_reply_down(climb->context->backends,
+	    is_late ? "no answer from redis" : NULL, &text);
+	*answer = (struct answer){
+		.kind = ANSWER_ERROR, .rung = RUNG_ERROR, .bytes = blob_new(buf_slice(&text)),
+	};
+	buf_free(&text);
+	return CLIMB_ANSWERED;
+}
+
+/* ---- the climb itself ---- */
+
+/* Takes rung after rung until one answers (true), or has to wait (false). */
+static bool
+climb_on(struct climb *climb, struct answer *answer)
+{
+	for (;; climb->rung++) {
+		assert(climb->rung < RUNG_ERROR);
+		if (climb->is_refresh && climb->rung >= RUNG_STALE)
+			return true;
+		enum climb_next next = ladder[climb->rung].step(climb, answer);
+		if (next != CLIMB_NEXT)
+			return next == CLIMB_ANSWERED;
+	}
+}
+
+static void
+stop_waiting(struct climb *climb, bool is_overdue)
+{
+	flight_leave(&climb->waiter, is_overdue);
+	deadlines_remove(climb->context->deadlines, &climb->rung_due);
+}
+
+static void
+count_answer(struct ladder_context *context, const struct answer *answer, int64_t took_us)
+{
+	counter_add(&context->metrics->answers[answer->rung], 1);
+	histogram_add(&context->metrics->seconds[answer->rung], took_us);
+}
+
+/* Frees the climb. */
+static void
+finish(struct climb *climb, struct answer *answer)
+{
+	deadlines_remove(climb->context->deadlines, &climb->ladder_due);
+	if (climb->is_refresh) {
+		answer_release(answer);
+	} else {
+		count_answer(climb->context, answer, clock_mono_us() - climb->started_us);
+		climb->answered(climb->arg, answer);
+	}
+	free(climb);
+}
+
+static void
+go_on_from(struct climb *climb, enum rung rung)
+{
+	struct answer answer = { 0 };
+
+	climb->rung = rung;
+	if (climb_on(climb, &answer))
+		finish(climb, &answer);
+}
+
+/* The reference in `fetched` stays the flight's. */
+static bool
+answer_from_backend(const struct climb *climb, const struct fetched *fetched,
+    struct answer *answer)
+{
+	const struct map *map = climb->order.map;
+
+	*answer = (struct answer){ .rung = climb->rung, .bytes = NULL };
+	switch (fetched->outcome) {
+	case FETCH_VALUE:
+		answer->kind = fetched->kind == CACHE_HASH ? ANSWER_HASH : ANSWER_STRING;
+		answer->bytes = blob_ref(fetched->bytes);
+		return true;
+	case FETCH_NIL: /* evicted, perhaps: Postgres knows */
+		answer->kind = ANSWER_NIL;
+		return map == NULL;
+	case FETCH_MISSING:
+		answer_missing(map, climb->rung, answer);
+		return true;
+	case FETCH_OVER:
+		answer_free(map, climb->rung, answer);
+		return true;
+	case FETCH_ERROR:
+		answer->kind = ANSWER_ERROR;
+		answer->bytes = blob_ref(fetched->bytes);
+		return true;
+	case FETCH_FAILED:
+		break;
+	}
+	return false;
+}
+
+static void
+on_fetched(struct flight_waiter *waiter, const struct fetched *fetched)
+{
+	struct climb *climb =
+	    (struct climb *)((char *)waiter - offsetof(struct climb, waiter));
+	struct answer answer = { 0 };
+
+	stop_waiting(climb, false);
+	if (answer_from_backend(climb, fetched, &answer)) {
+		finish(climb, &answer);
+		return;
+	}
+	climb->order.redis_said_nil |= fetched->outcome == FETCH_NIL;
+	go_on_from(climb, climb->rung + 1);
+}
+
+static void
+on_rung_due(struct deadline *deadline)
+{
+	struct climb *climb =
+	    (struct climb *)((char *)deadline - offsetof(struct climb, rung_due));
+
+	stop_waiting(climb, true);
+	go_on_from(climb, climb->rung + 1);
+}
+
+static void
+on_ladder_due(struct deadline *deadline)
+{
+	struct climb *climb =
+	    (struct climb *)((char *)deadline - offsetof(struct climb, ladder_due));
+
+	stop_waiting(climb, true);
+	go_on_from(climb, RUNG_STALE);
+}
+
+static struct slice
+copy_slice(char **at, struct slice bytes)
+{
+	char *start = *at;
+
+	if (bytes.len > 0)
+		memcpy(start, bytes.at, bytes.len);
+	*at += bytes.len;
+	return slice_make(start, bytes.len);
+}
+
+static struct climb *
+climb_new(struct ladder_context *context, const struct flight_order *order,
+    ladder_answered_fn answered, void *arg)
+{
+	struct climb *climb = alloc_zero(sizeof(*climb) + order->key.len + order->id.len);
+	char *at = climb->bytes;
+
+	climb->context = context;
+	climb->rules = context->rules;
+	climb->order = *order;
+	climb->order.key = copy_slice(&at, order->key);
+	climb->order.id = copy_slice(&at, order->id);
+	climb->started_us = clock_mono_us();
+	climb->answered = answered;
+	climb->arg = arg;
+	return climb;
+}
+
+/* The same climb, for memory's sake: one reader in time asks before the
+ * value expires, so that nobody ever finds it expired. */
+static void
+refresh_early(struct ladder_context *context, const struct flight_order *order)
+{
+	struct climb *climb = climb_new(context, order, NULL, NULL);
+
+	counter_add(&context->metrics->refreshes, 1);
+	climb->is_refresh = true;
+	climb->order.is_many = false;
+	go_on_from(climb, RUNG_REDIS);
+}
+
+bool
+ladder_ask(struct ladder_context *context, const struct question *question,
+    struct answer *answer, ladder_answered_fn answered, void *arg)
+{
+	struct flight_order order = {
+		.key = question->key,
+		.is_hash = question->is_hash,
+		.is_many = question->is_many,
+		.may_keep = ladder_may_keep(context, question->key),
+		.map = question->map,
+		.id = question->id,
+		.link = question->link,
+	};
+	bool should_refresh;
+
+	if (find_fresh(context, &order, answer, &should_refresh)) {
+		counter_add(&context->metrics->hits, 1);
+		counter_add(&context->metrics->answers[RUNG_MEMORY], 1);
+		if (should_refresh)
+			refresh_early(context, &order);
+		return true;
+	}
+	if (order.may_keep)
+		counter_add(&context->metrics->misses, 1);
+
+	struct climb *climb = climb_new(context, &order, answered, arg);
+	if (question->map != NULL) {
+		climb->ladder_due.on_due = on_ladder_due;
+		deadlines_add(context->deadlines, &climb->ladder_due,
+		    clock_mono_ms() + climb->rules->settings->ladder.deadline_ms);
+	}
+	climb->rung = RUNG_REDIS;
+	if (!climb_on(climb, answer))
+		return false;
+	deadlines_remove(context->deadlines, &climb->ladder_due);
+	count_answer(context, answer, clock_mono_us() - climb->started_us);
+	free(climb);
+	return true;
+}
+
+void
+ladder_begin_many(struct ladder_context *context)
+{
+	flights_begin_many(context->flights);
+}
+
+void
+ladder_end_many(struct ladder_context *context)
+{
+	flights_end_many(context->flights);
+}
+
+/* ---- explaining ---- */
+
+enum rung
+ladder_would_answer(struct ladder_context *context, const struct question *question,
+    const char **why)
+{
+	struct cache_value value;
+	const struct map *map = question->map;
+	enum cache_find found = CACHE_MISS;
+
+	if (ladder_may_keep(context, question->key)) {
+		found = cache_find(context->backends->cache, question->key, clock_mono_ms(), &value,
+		    NULL);
+		if (found != CACHE_MISS)
+			cache_value_release(&value);
+	}
+	if (found == CACHE_FRESH) {
+		*why = "memory holds a fresh copy";
+		return RUNG_MEMORY;
+	}
+	if (may_ask_redis(context, question->key)) {
+		*why = map != NULL ? "redis is up; what it does not hold, postgres is asked for"
+				   : "redis is up";
+		return RUNG_REDIS;
+	}
+	if (map != NULL && backends_postgres_allows(context->backends)) {
+		*why = backends_redis_allows(context->backends)
+		    ? "the copy in redis is older than a write here; postgres is up"
+		    : "redis is down; postgres is up";
+		return RUNG_POSTGRES;
+	}
+	if (found == CACHE_STALE) {
+		*why = "no backend can answer; memory holds a stale copy";
+		return RUNG_STALE;
+	}
+	*why = map != NULL ? "no backend can answer, and memory holds no copy"
+			   : "redis is down, memory holds no copy, and no map has this key";
+	return map != NULL ? RUNG_FREE : RUNG_ERROR;
+}
