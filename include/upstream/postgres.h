@@ -14,11 +14,13 @@
 #define SIDECAR_UPSTREAM_POSTGRES_H
 
 #include "base/blob.h"
+#include "base/deadlines.h"
 #include "base/settings.h"
 #include "upstream/breaker.h"
 
 struct event_base;
 struct evdns_base;
+struct pg_map;
 struct postgres;
 struct postgres_metrics;
 
@@ -43,8 +45,11 @@ struct lookup {
 	struct blob *value;       /* LOOKUP_FOUND: one reference, the callee's to keep */
 	int64_t valid_until_ms;   /* wall clock; TIME_NEVER: none. May lie in the past */
 
-	/* postgres.c's own: */
-	struct lookup *next;
+	/* postgres*.c's own: */
+	struct lookup *next, *prev;
+	struct deadline deadline; /* while it waits */
+	struct pg_map *queue;
+	unsigned split;           /* lookups of different splits never share a query */
 };
 
 /*
@@ -53,14 +58,21 @@ struct lookup {
  * for every column but `id` and `valid_until`; a NULL leaves its field out.
  */
 
-/* Refuses (LOOKUP_FAILED, from a later turn) when max_waiting are waiting,
- * or the breaker is open. */
+/*
+ * Refuses (LOOKUP_FAILED, from a later turn) when max_waiting are waiting, or
+ * the breaker is open. An id that the column's type cannot hold is MISSING
+ * and is not asked for, once the canary knows the type.
+ */
 void postgres_lookup(struct postgres *postgres, struct lookup *lookup);
 
 /*
  * `settings` must outlive it, as the maps in it. Connects by itself, and in
  * the breaker's HALF_OPEN with one connection only; reports every outcome to
- * the breaker. An empty [postgres] url makes a pool that refuses everything.
+ * the breaker. An empty or unusable [postgres] url makes a pool that refuses
+ * everything.
+ *
+ * Sets PGDATESTYLE and PGTZ, which libpq sends when it connects and PgBouncer
+ * follows; to be called before there are other threads.
  */
 struct postgres *postgres_new(struct event_base *base, struct evdns_base *dns,
     const struct settings *settings, struct breaker *breaker, struct postgres_metrics *metrics);
@@ -69,9 +81,14 @@ void postgres_free(struct postgres *postgres); /* lookups under way are done as 
 /* After a reload: the new budget, bounds and maps from now on. */
 void postgres_set_settings(struct postgres *postgres, const struct settings *settings);
 
-/* To be called when the breaker has changed, on the owner's thread: closes
- * everything when it opened, connects when it closed. */
+/* To be called when the breaker has changed, on the owner's thread, also from
+ * inside breaker_changed_fn: from the next turn on, closes everything when it
+ * opened, probes when it is half-open, connects when it closed. */
 void postgres_on_breaker(struct postgres *postgres);
+
+/* Whether the map's query was seen to return a column named valid_until.
+ * Any thread, between postgres_new() and postgres_free(). */
+bool postgres_map_has_valid_until(const struct postgres *postgres, const struct map_settings *map);
 
 /*
  * Whether a URL is usable, and the conninfo that libpq takes: query

@@ -1,0 +1,50 @@
+/*
+ * Where Postgres is: the conninfo taken apart, so that names can be resolved
+ * without libpq (its own look-up blocks) and put together again.
+ */
+#ifndef SIDECAR_UPSTREAM_POSTGRES_URL_H
+#define SIDECAR_UPSTREAM_POSTGRES_URL_H
+
+#include <libpq-fe.h>
+
+#include "base/buf.h"
+
+struct postgres_host {
+	char *name;    /* a name, an address, or a unix socket's directory; may be "" */
+	char *address; /* hostaddr, when the user gave one, else "" */
+	char *port;    /* "" for the default */
+};
+
+struct postgres_target {
+	PQconninfoOption *options;
+	struct postgres_host *hosts; /* in the order of the conninfo */
+	size_t host_count;           /* 0: libpq's default unix socket */
+	char *name;                  /* "db.example.com:6432/app", for logs: no user, no password */
+	char *user;                  /* "" when left to libpq */
+};
+
+/* NULL with an `error` in one phrase, never containing the password. Reads
+ * PGHOST, PGHOSTADDR and PGPORT where the conninfo is silent. */
+MUST_CHECK struct postgres_target *postgres_target_new(const char *conninfo, char *error,
+    size_t error_size);
+void postgres_target_free(struct postgres_target *target);
+
+/* Whether libpq would have to look this host's name up. */
+bool postgres_host_needs_resolving(const struct postgres_host *host);
+
+/*
+ * The lists that one connection attempt goes through, comma separated and of
+ * equal length: a name that has three addresses is in there three times.
+ */
+struct postgres_dial {
+	struct buf names, addresses, ports;
+	int count;
+};
+
+void postgres_dial_add(struct postgres_dial *dial, const struct postgres_host *host,
+    const char *address);
+/* PQconnectStartParams() with everything in place; NULL only without memory. */
+PGconn *postgres_dial_start(struct postgres_dial *dial, const struct postgres_target *target);
+void postgres_dial_free(struct postgres_dial *dial);
+
+#endif
