@@ -6,11 +6,12 @@
  *   call ---------------> [ c4 c3 c2 c1 ] ---------> replies in order
  *                          newest   oldest
  *
- * It connects by itself, keeps alive with a PING after 30 s without traffic,
- * and reconnects after a failure with full jitter, as long as its breaker
- * allows. Every outcome is reported to the breaker: a connection or a call
- * that failed, a call that was answered, one that its caller has given up
- * waiting for.
+ * It connects by itself, keeps alive with a PING after 30 s in which nothing
+ * came, and reconnects after a failure with full jitter, as long as its
+ * breaker allows. Every outcome is reported to the breaker and counted: a
+ * connection attempt or a call that failed, a call that was answered, one that
+ * its caller has given up waiting for. A connection that is closed while
+ * nobody waits on it is no failure.
  *
  * One thread. A call is refused by the return value or ends in exactly one
  * done(), from a later loop turn.
@@ -20,6 +21,7 @@
 
 #include "upstream/metrics.h"
 #include "upstream/redis_conn.h"
+#include "upstream/redis_error.h"
 
 struct redis_link;
 
@@ -33,21 +35,26 @@ enum call_result {
 
 /* Part of the caller's struct, who keeps it until done(). */
 struct redis_call {
+	/* May send more on the link, or close it; may not free it. */
 	void (*done)(struct redis_call *call, enum call_result result, struct slice reply);
 
 	/* redis_link.c's own: */
 	struct redis_call *next;
 	int64_t sent_us;
-	bool is_overdue;
+	uint64_t end; /* where its bytes end among those sent on its connection */
+	enum call_result result; /* while it waits for done() after a break */
+	bool is_overdue; /* counted as a failure already */
 	bool is_keepalive;
 };
 
 struct redis_link_options {
 	int resp_version;
-	int64_t connect_ms;
-	const char *client_name;
+	int64_t connect_ms;      /* until greeted; also how long a PING may take */
+	int64_t keepalive_ms;    /* 0: 30 s */
+	const char *client_name; /* must outlive the link */
 	/* Optional: a connection was given up while calls on it were unanswered,
-	 * so Redis may still run them when it wakes up. `client_id` 0: unknown. */
+	 * so Redis may still run them when it wakes up. `client_id` 0: unknown.
+	 * From a later turn, before the calls' done(). */
 	void (*orphaned)(int64_t client_id, void *arg);
 	/* Optional: a RESP3 push that is not an answer. */
 	void (*pushed)(struct slice push, void *arg);
@@ -58,7 +65,8 @@ struct redis_link_options {
 struct redis_link *redis_link_new(struct event_base *base, struct evdns_base *dns,
     const struct redis_target *target, const struct redis_link_options *options,
     struct breaker *breaker, struct redis_metrics *metrics);
-/* Calls under way end as redis_link_close() says, before this returns. */
+/* Calls under way end as redis_link_close() says, before this returns. Not
+ * from inside done(). NULL is fine. */
 void redis_link_free(struct redis_link *link);
 
 /*
@@ -85,13 +93,9 @@ void redis_link_overdue(struct redis_link *link, struct redis_call *call);
 void redis_link_connect(struct redis_link *link);
 
 /* Gives the connection up (the breaker has opened). Every call ends as
- * CALL_UNSENT or CALL_LOST, from a later loop turn. */
+ * CALL_UNSENT or CALL_LOST, from a later loop turn; counts no failure. */
 void redis_link_close(struct redis_link *link);
 
 bool redis_link_is_ready(const struct redis_link *link);
-
-/* The kind of "Redis cannot serve" that an error reply means, or -1 when the
- * error is about the command. `reply` starts with '-'. */
-int redis_error_kind(struct slice reply);
 
 #endif

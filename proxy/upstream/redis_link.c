@@ -1,0 +1,568 @@
+/*
+ * A pipelined link. Owned by a worker, run by its event loop.
+ *
+ * The calls stand in one queue, oldest first, from send to reply:
+ *
+ *   first -> [ sent, unanswered ... ][ waiting to be sent ... ] -> last
+ *
+ * No marker divides them: each call knows where its bytes end in the stream,
+ * and when a connection breaks, how far the stream has left tells which calls
+ * are LOST (they may have run) and which UNSENT.
+ */
+#include "upstream/redis_link.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+
+#include "base/alloc.h"
+#include "base/backoff.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/random.h"
+
+#define KEEPALIVE_MS 30000
+#define RETRY_FIRST_MS 50
+#define RETRY_MAX_MS 5000
+#define LOG_EVERY_MS 1000
+
+enum link_state {
+	LINK_IDLE,       /* not connected; the next send connects */
+	LINK_CONNECTING, /* calls wait in `waiting` */
+	LINK_READY,
+	LINK_PAUSING,    /* an attempt failed; refuses until the next */
+};
+
+struct calls {
+	struct redis_call *first;
+	struct redis_call **end; /* where the next one goes */
+};
+
+struct redis_link {
+	struct event_base *base;
+	struct evdns_base *dns;
+	const struct redis_target *target;
+	struct redis_link_options options;
+	struct breaker *breaker;
+	struct redis_metrics *metrics;
+
+	enum link_state state;
+	struct redis_conn *conn; /* while CONNECTING and READY */
+	bool is_dirty;
+	bool is_freeing;
+	bool is_proven;      /* this connection has answered a call */
+	struct calls calls;
+	struct buf waiting;  /* bytes of the calls that wait for the greeting */
+	uint64_t queued;     /* bytes of calls on this connection so far */
+	int64_t send_us;     /* the clock, read once a flush; 0: not yet */
+
+	struct calls ended;  /* broken calls; their done() comes from on_ending() */
+	bool has_orphans;
+	int64_t orphans_id;
+	struct event ending;
+
+	/* The batch of replies that is being read: */
+	int64_t batch_us;    /* the clock; 0: no batch */
+	int64_t successes;
+	int64_t same_sent_us; /* a run of calls that were sent together: one entry */
+	int64_t same_count;   /* in the histogram, for all */
+
+	struct backoff backoff;
+	struct event retry;
+
+	struct redis_call ping;
+	bool is_pinging;
+	int64_t heard_us;    /* when something last came */
+	int64_t pinged_us;
+	struct event keepalive;
+};
+
+static void start_connecting(struct redis_link *link);
+static void on_ready(struct redis_conn *conn, void *arg);
+static void on_reply(struct redis_conn *conn, char type, struct slice reply, void *arg);
+static void on_batch_end(struct redis_conn *conn, void *arg);
+static void on_closed(struct redis_conn *conn, enum failure_kind kind, const char *reason,
+    void *arg);
+static void on_ending(evutil_socket_t fd, short what, void *arg);
+static void on_retry(evutil_socket_t fd, short what, void *arg);
+static void on_keepalive(evutil_socket_t fd, short what, void *arg);
+
+static const struct redis_conn_events conn_events = {
+	.ready = on_ready,
+	.reply = on_reply,
+	.batch_end = on_batch_end,
+	.closed = on_closed,
+};
+
+/* The one setter of `state`. */
+static void
+enter(struct redis_link *link, enum link_state state)
+{
+	assert(state != LINK_READY || link->state == LINK_CONNECTING);
+	assert(state != LINK_PAUSING || link->state != LINK_IDLE);
+	assert((state == LINK_CONNECTING || state == LINK_READY) == (link->conn != NULL));
+	link->state = state;
+}
+
+static void
+calls_clear(struct calls *calls)
+{
+	calls->first = NULL;
+	calls->end = &calls->first;
+}
+
+static void
+calls_add(struct calls *calls, struct redis_call *call)
+{
+	call->next = NULL;
+	*calls->end = call;
+	calls->end = &call->next;
+}
+
+static struct redis_call *
+calls_pop(struct calls *calls)
+{
+	struct redis_call *call = calls->first;
+
+	if (call == NULL)
+		return NULL;
+	calls->first = call->next;
+	if (calls->first == NULL)
+		calls->end = &calls->first;
+	return call;
+}
+
+static void
+start_timer(struct event *timer, int64_t wait_ms)
+{
+	struct timeval wait = { wait_ms / 1000, wait_ms % 1000 * 1000 };
+
+	event_add(timer, &wait);
+}
+
+struct redis_link *
+redis_link_new(struct event_base *base, struct evdns_base *dns, const struct redis_target *target,
+    const struct redis_link_options *options, struct breaker *breaker,
+    struct redis_metrics *metrics)
+{
+	struct redis_link *link = alloc_zero(sizeof(*link));
+	uint64_t seed;
+
+	random_bytes(&seed, sizeof(seed));
+	link->base = base;
+	link->dns = dns;
+	link->target = target;
+	link->options = *options;
+	if (link->options.keepalive_ms == 0)
+		link->options.keepalive_ms = KEEPALIVE_MS;
+	link->breaker = breaker;
+	link->metrics = metrics;
+	link->ping.is_keepalive = true;
+	calls_clear(&link->calls);
+	calls_clear(&link->ended);
+	backoff_init(&link->backoff, RETRY_FIRST_MS, RETRY_MAX_MS, seed);
+	evtimer_assign(&link->ending, base, on_ending, link);
+	evtimer_assign(&link->retry, base, on_retry, link);
+	evtimer_assign(&link->keepalive, base, on_keepalive, link);
+	return link;
+}
+
+/* One failure, for the breaker and for the metrics. May change the breaker,
+ * and with it call us: to be called when our own state is in order. */
+static void
+report_failure(struct redis_link *link, enum failure_kind kind, const char *reason)
+{
+	counter_add(&link->metrics->errors[kind], 1);
+	breaker_failed(link->breaker, clock_mono_ms(), kind, reason);
+}
+
+static void
+log_break(const struct redis_link *link, const char *event, enum failure_kind kind,
+    const char *reason)
+{
+	static int64_t last_ms; /* of all links together: they break together */
+	char name[300];
+
+	if (!log_throttle(&last_ms, clock_mono_ms(), LOG_EVERY_MS))
+		return;
+	redis_target_name(link->target, name, sizeof(name));
+	log_warn("backend=redis server=%s event=%s kind=%s reason=\"%s\"", name, event,
+	    failure_kind_name(kind), reason);
+}
+
+/* Queues a call behind the others. Its bytes go into `waiting` or the
+ * connection's buffer, in the same order. */
+static void
+enqueue(struct redis_link *link, struct slice command, struct redis_call *call)
+{
+	if (link->send_us == 0)
+		link->send_us = clock_mono_us();
+	call->sent_us = link->send_us;
+	call->is_overdue = false;
+	link->queued += command.len;
+	call->end = link->queued;
+	calls_add(&link->calls, call);
+	counter_add(&link->metrics->commands, 1);
+	link->is_dirty = true;
+	if (link->state == LINK_CONNECTING)
+		buf_append_slice(&link->waiting, command);
+	else
+		redis_conn_write(link->conn, command);
+}
+
+bool
+redis_link_send(struct redis_link *link, struct slice command, struct redis_call *call)
+{
+	if (link->is_freeing || link->state == LINK_PAUSING || !breaker_allows(link->breaker))
+		return false;
+	if (link->state == LINK_IDLE)
+		start_connecting(link);
+	call->is_keepalive = false;
+	enqueue(link, command, call);
+	return true;
+}
+
+void
+redis_link_flush(struct redis_link *link)
+{
+	link->send_us = 0;
+	if (!link->is_dirty)
+		return;
+	link->is_dirty = false;
+	redis_conn_flush(link->conn);
+}
+
+bool
+redis_link_is_dirty(const struct redis_link *link)
+{
+	return link->is_dirty;
+}
+
+bool
+redis_link_is_ready(const struct redis_link *link)
+{
+	return link->state == LINK_READY;
+}
+
+void
+redis_link_overdue(struct redis_link *link, struct redis_call *call)
+{
+	if (call->is_overdue)
+		return;
+	call->is_overdue = true;
+	report_failure(link, FAILURE_TIMEOUT, "no answer within its budget");
+}
+
+static void
+start_connecting(struct redis_link *link)
+{
+	struct redis_conn_options options = {
+		.resp_version = link->options.resp_version,
+		.database = -1,
+		.client_name = link->options.client_name,
+		.connect_ms = link->options.connect_ms,
+		.commands = &link->metrics->commands,
+	};
+
+	assert(link->conn == NULL && link->calls.first == NULL);
+	event_del(&link->retry);
+	link->queued = 0;
+	link->is_proven = false;
+	link->conn =
+	    redis_conn_new(link->base, link->dns, link->target, &options, &conn_events, link);
+	enter(link, LINK_CONNECTING);
+}
+
+void
+redis_link_connect(struct redis_link *link)
+{
+	if (link->is_freeing || link->conn != NULL || !breaker_allows(link->breaker))
+		return;
+	backoff_reset(&link->backoff);
+	start_connecting(link);
+}
+
+static void
+on_ready(struct redis_conn *conn, void *arg)
+{
+	struct redis_link *link = arg;
+
+	enter(link, LINK_READY);
+	link->heard_us = clock_mono_us();
+	link->is_pinging = false;
+	start_timer(&link->keepalive, link->options.keepalive_ms);
+	redis_conn_write(conn, buf_slice(&link->waiting));
+	buf_free(&link->waiting);
+	redis_conn_flush(conn);
+}
+
+/* The latencies of calls that were sent together and answered together are
+ * the same: they are counted in one go. */
+static void
+count_latency(struct redis_link *link, int64_t sent_us)
+{
+	if (link->same_count > 0 && link->same_sent_us != sent_us) {
+		histogram_add_many(&link->metrics->seconds, link->batch_us - link->same_sent_us,
+		    link->same_count);
+		link->same_count = 0;
+	}
+	link->same_sent_us = sent_us;
+	link->same_count++;
+}
+
+static void
+flush_batch(struct redis_link *link)
+{
+	int64_t successes = link->successes;
+
+	if (link->batch_us == 0)
+		return;
+	if (link->same_count > 0)
+		histogram_add_many(&link->metrics->seconds, link->batch_us - link->same_sent_us,
+		    link->same_count);
+	link->same_count = 0;
+	link->successes = 0;
+	link->batch_us = 0;
+	for (; successes > 0; successes--)
+		breaker_succeeded(link->breaker, link->heard_us / 1000);
+}
+
+/* Redis cannot serve, says Redis. */
+static void
+sick_answer(struct redis_link *link, struct redis_call *call, enum failure_kind kind,
+    struct slice reply)
+{
+	char code[REDIS_ERROR_CODE_SIZE];
+
+	if (!call->is_overdue)
+		report_failure(link, kind, redis_error_code(reply, code));
+	call->done(call, CALL_SICK, reply);
+}
+
+static void
+answer(struct redis_link *link, struct redis_call *call, char type, struct slice reply)
+{
+	int kind = type == '-' ? redis_error_kind(reply) : -1;
+
+	count_latency(link, call->sent_us);
+	link->is_proven = true;
+	if (call->is_keepalive) {
+		link->is_pinging = false;
+		if (kind >= 0)
+			report_failure(link, (enum failure_kind)kind, "PING refused");
+		return;
+	}
+	if (kind >= 0) {
+		sick_answer(link, call, (enum failure_kind)kind, reply);
+		return;
+	}
+	if (!call->is_overdue)
+		link->successes++;
+	call->done(call, CALL_ANSWERED, reply);
+}
+
+static void
+on_reply(struct redis_conn *conn, char type, struct slice reply, void *arg)
+{
+	struct redis_link *link = arg;
+	struct redis_call *call;
+
+	if (link->batch_us == 0)
+		link->batch_us = link->heard_us = clock_mono_us();
+	if (type == '>') {
+		if (link->options.pushed != NULL)
+			link->options.pushed(reply, link->options.arg);
+		return;
+	}
+	call = calls_pop(&link->calls);
+	if (call != NULL)
+		answer(link, call, type, reply);
+	else
+		/* Question and answer no longer match: nothing on this
+		 * connection can be believed. */
+		on_closed(conn, FAILURE_PROTOCOL, "an answer that nobody asked for", link);
+}
+
+static void
+on_batch_end(struct redis_conn *conn, void *arg)
+{
+	struct redis_link *link = arg;
+
+	(void)conn;
+	flush_batch(link);
+	if (link->backoff.tries > 0 && link->is_proven)
+		backoff_reset(&link->backoff);
+}
+
+/*
+ * Closes the connection, if there is one, and moves its calls to `ended`.
+ * Returns how many became LOST that have not been counted as failures yet.
+ */
+static int64_t
+give_up(struct redis_link *link)
+{
+	int64_t uncounted = 0;
+	uint64_t left;
+	struct redis_call *call;
+
+	if (link->conn == NULL)
+		return 0;
+	left = link->queued - buf_len(&link->waiting) - redis_conn_unsent(link->conn);
+	while ((call = calls_pop(&link->calls)) != NULL) {
+		bool is_lost = link->state == LINK_READY && call->end <= left;
+
+		uncounted += is_lost && !call->is_overdue;
+		if (call->is_keepalive)
+			continue;
+		call->result = is_lost ? CALL_LOST : CALL_UNSENT;
+		call->is_overdue = true;
+		calls_add(&link->ended, call);
+		if (is_lost) {
+			link->has_orphans = true;
+			link->orphans_id = redis_conn_client_id(link->conn);
+		}
+	}
+	redis_conn_free(link->conn);
+	link->conn = NULL;
+	link->is_dirty = link->is_pinging = false;
+	buf_free(&link->waiting);
+	event_del(&link->keepalive);
+	if (link->ended.first != NULL)
+		start_timer(&link->ending, 0);
+	flush_batch(link);
+	return uncounted;
+}
+
+/* After a failure: again after a while, if the breaker still allows. */
+static void
+try_again_later(struct redis_link *link)
+{
+	if (!breaker_allows(link->breaker)) {
+		enter(link, LINK_IDLE);
+		return;
+	}
+	enter(link, LINK_PAUSING);
+	start_timer(&link->retry, backoff_next_ms(&link->backoff));
+}
+
+static void
+on_closed(struct redis_conn *conn, enum failure_kind kind, const char *reason, void *arg)
+{
+	struct redis_link *link = arg;
+	bool was_ready = link->state == LINK_READY;
+	bool was_proven = was_ready && link->is_proven;
+	bool had_calls = link->calls.first != NULL;
+	int64_t failures = give_up(link);
+
+	(void)conn; /* freed by now */
+	/* A failed attempt is one failure. A connection that broke is one for
+	 * each call that it lost; nobody missed one that broke idle. */
+	if (failures == 0 && (!was_ready || had_calls || kind == FAILURE_PROTOCOL))
+		failures = 1;
+	/* The state first: the breaker may change, and call us. One that has
+	 * worked is replaced at once; one that never did, and breaks without
+	 * harm, by the next send. */
+	enter(link, was_proven || failures == 0 ? LINK_IDLE : LINK_PAUSING);
+	if (failures > 0)
+		log_break(link, was_ready ? "connection_lost" : "connect_failed", kind, reason);
+	for (int64_t i = 0; i < failures; i++)
+		report_failure(link, kind, reason);
+	if (link->state == LINK_PAUSING)
+		try_again_later(link);
+	else if (was_proven && link->state == LINK_IDLE && breaker_allows(link->breaker))
+		start_connecting(link);
+}
+
+static void
+on_retry(evutil_socket_t fd, short what, void *arg)
+{
+	struct redis_link *link = arg;
+
+	(void)fd;
+	(void)what;
+	if (breaker_allows(link->breaker))
+		start_connecting(link);
+	else
+		enter(link, LINK_IDLE);
+}
+
+void
+redis_link_close(struct redis_link *link)
+{
+	event_del(&link->retry);
+	give_up(link);
+	enter(link, LINK_IDLE);
+}
+
+/* Detaches the list first: what done() breaks anew waits for the next turn. */
+static void
+end_calls(struct redis_link *link)
+{
+	struct calls ended = { link->ended.first, NULL };
+	struct redis_call *call;
+
+	calls_clear(&link->ended);
+	if (link->has_orphans && link->options.orphaned != NULL)
+		link->options.orphaned(link->orphans_id, link->options.arg);
+	link->has_orphans = false;
+	while ((call = calls_pop(&ended)) != NULL)
+		call->done(call, call->result, SLICE_NONE);
+}
+
+static void
+on_ending(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	end_calls(arg);
+}
+
+static void
+send_ping(struct redis_link *link, int64_t now_us)
+{
+	link->is_pinging = true;
+	link->pinged_us = now_us;
+	link->send_us = now_us;
+	enqueue(link, SLICE("*1\r\n$4\r\nPING\r\n"), &link->ping);
+	redis_link_flush(link);
+}
+
+/* Judges the connection by its silence. One timer, looked at when it ends:
+ * traffic costs nothing here but the time it was heard. */
+static void
+on_keepalive(evutil_socket_t fd, short what, void *arg)
+{
+	struct redis_link *link = arg;
+	int64_t now_us = clock_mono_us();
+	int64_t silent_ms = (now_us - link->heard_us) / 1000;
+
+	(void)fd;
+	(void)what;
+	if (link->is_pinging && link->heard_us <= link->pinged_us) {
+		on_closed(link->conn, FAILURE_TIMEOUT, "no answer to PING", link);
+	} else if (link->is_pinging) { /* behind calls that are being answered */
+		link->pinged_us = now_us;
+		start_timer(&link->keepalive, link->options.connect_ms);
+	} else if (silent_ms < link->options.keepalive_ms) {
+		start_timer(&link->keepalive, link->options.keepalive_ms - silent_ms);
+	} else {
+		send_ping(link, now_us);
+		start_timer(&link->keepalive, link->options.connect_ms);
+	}
+}
+
+void
+redis_link_free(struct redis_link *link)
+{
+	if (link == NULL)
+		return;
+	link->is_freeing = true;
+	redis_link_close(link);
+	while (link->ended.first != NULL)
+		end_calls(link);
+	event_del(&link->ending);
+	free(link);
+}
