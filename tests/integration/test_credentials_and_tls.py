@@ -99,8 +99,7 @@ def test_a_bad_certificate_of_redis_is_named_tried_rarely_and_survived(
     assert 1 <= len(proxy.accepted) <= 15
     assert sidecar.metric("sidecar_backend_errors_total", backend="redis", kind="tls") >= 1
     assert "right-secret" not in sidecar.log()
-    assert "auth" not in redis.commands_seen() and "hello" not in {
-        name for name, count in redis.commands_seen().items() if count > 2}
+    assert "hello" not in redis.commands_seen(), "the password was given to a stranger"
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
