@@ -37,6 +37,9 @@ void keeper_journal_changed(struct keeper *keeper);
 void keeper_set_rules(struct keeper *keeper, const struct rules *rules);
 const struct postgres_metrics *keeper_postgres_metrics(const struct keeper *keeper);
 const struct redis_metrics *keeper_redis_metrics(const struct keeper *keeper);
+bool keeper_has_met_redis(const struct keeper *keeper); /* it has answered at least once */
+/* Whether the map's query was seen to give a valid_until. */
+bool keeper_knows_valid_until(const struct keeper *keeper, const struct map_settings *map);
 
 /* The keeper's thread only, from a letter. */
 void keeper_lookup(struct keeper *keeper, struct lookup *lookup);

@@ -14,6 +14,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/resp.h"
+#include "ladder/keeper.h"
 #include "wire/request.h"
 
 /* One command under way, and the flights that it answers. */
@@ -93,7 +94,10 @@ flights_end_many(struct flights *flights)
 static bool
 wants_ttl(const struct flight *flight)
 {
-	return flight->may_keep && flight->map != NULL && flight->map->has_valid_until;
+	const struct keeper *keeper = flight->flights->context->backends->keeper;
+
+	return flight->may_keep && flight->map != NULL &&
+	    (flight->map->has_valid_until || keeper_knows_valid_until(keeper, flight->map->settings));
 }
 
 static void on_answered(struct redis_call *call, enum call_result result, struct slice reply);

@@ -1,0 +1,219 @@
+/* See copy_write.h. */
+#include "ladder/copy_write.h"
+
+#include "base/clock.h"
+#include "ladder/keeper.h"
+#include "ladder/ladder.h"
+#include "wire/reply.h"
+
+enum copy_action {
+	ACTION_REMOVE, /* DEL: every argument is a key */
+	ACTION_EXPIRE, /* the copy's time changes: let the next read ask */
+	ACTION_SET,    /* SET key value [EX s | PX ms | EXAT s | PXAT ms | KEEPTTL] */
+	ACTION_SETEX,  /* key ttl value, in seconds or milliseconds */
+	ACTION_MSET,   /* key value ... */
+};
+
+static const struct copy_command {
+	const char *name;
+	enum copy_action action;
+	size_t min_argc;
+	int64_t unit_ms; /* of the ttl */
+} copy_commands[] = {
+	{ "del", ACTION_REMOVE, 2, 0 },
+	{ "unlink", ACTION_REMOVE, 2, 0 },
+	{ "expire", ACTION_EXPIRE, 3, 0 },
+	{ "pexpire", ACTION_EXPIRE, 3, 0 },
+	{ "expireat", ACTION_EXPIRE, 3, 0 },
+	{ "pexpireat", ACTION_EXPIRE, 3, 0 },
+	{ "persist", ACTION_EXPIRE, 2, 0 },
+	{ "set", ACTION_SET, 3, 0 },
+	{ "setex", ACTION_SETEX, 4, 1000 },
+	{ "psetex", ACTION_SETEX, 4, 1 },
+	{ "mset", ACTION_MSET, 3, 0 },
+};
+
+static const struct copy_command *
+find_command(const struct slice *argv, size_t argc)
+{
+	for (size_t i = 0; i < sizeof(copy_commands) / sizeof(copy_commands[0]); i++) {
+		const struct copy_command *command = &copy_commands[i];
+		if (slice_equal_nocase(argv[0], slice_of(command->name)))
+			return argc >= command->min_argc ? command : NULL;
+	}
+	return NULL;
+}
+
+/* ttl times its unit; false for what Redis would refuse. */
+static bool
+read_ttl(struct slice text, int64_t unit_ms, int64_t *ttl_ms)
+{
+	return slice_to_int64(text, ttl_ms) && *ttl_ms > 0 &&
+	    !__builtin_mul_overflow(*ttl_ms, unit_ms, ttl_ms);
+}
+
+/* SET's options; false for those whose outcome depends on what Redis holds
+ * (NX, XX, GET), and for what is no option. */
+static bool
+read_set_options(const struct slice *argv, size_t argc, int64_t *ttl_ms)
+{
+	static const struct {
+		struct slice name;
+		int64_t unit_ms;
+		bool is_moment;
+	} options[] = {
+		{ SLICE_INIT("EX"), 1000, false }, { SLICE_INIT("PX"), 1, false },
+		{ SLICE_INIT("EXAT"), 1000, true }, { SLICE_INIT("PXAT"), 1, true },
+	};
+
+	*ttl_ms = TIME_NEVER;
+	if (argc == 3 || (argc == 4 && slice_equal_nocase(argv[3], SLICE("KEEPTTL"))))
+		return true;
+	for (size_t i = 0; i < 4 && argc == 5; i++) {
+		if (!slice_equal_nocase(argv[3], options[i].name))
+			continue;
+		if (!read_ttl(argv[4], options[i].unit_ms, ttl_ms))
+			return false;
+		if (options[i].is_moment)
+			*ttl_ms -= clock_wall_ms();
+		return true;
+	}
+	return false;
+}
+
+static bool
+is_well_formed(const struct copy_command *command, const struct slice *argv, size_t argc)
+{
+	int64_t number;
+
+	switch (command->action) {
+	case ACTION_REMOVE:
+		return true;
+	case ACTION_EXPIRE: /* options (NX, GT ...) depend on what Redis holds */
+		return argc == command->min_argc &&
+		    (argc == 2 || slice_to_int64(argv[2], &number));
+	case ACTION_SET:
+		return read_set_options(argv, argc, &number);
+	case ACTION_SETEX:
+		return argc == 4 && read_ttl(argv[2], command->unit_ms, &number);
+	case ACTION_MSET:
+		return argc % 2 == 1;
+	}
+	return false;
+}
+
+/* Where the next key stands: every argument, every other, or the first only. */
+static size_t
+key_step(const struct copy_command *command)
+{
+	return command->action == ACTION_REMOVE ? 1 : command->action == ACTION_MSET ? 2 : SIZE_MAX;
+}
+
+static bool
+is_mapped(const struct rules *rules, struct slice key)
+{
+	struct slice id;
+
+	return maps_find(rules->maps, key, &id) != NULL;
+}
+
+bool
+copy_write_can(const struct rules *rules, const struct slice *argv, size_t argc)
+{
+	const struct copy_command *command = find_command(argv, argc);
+
+	if (command == NULL || !is_well_formed(command, argv, argc))
+		return false;
+	size_t step = key_step(command);
+	for (size_t i = 1; i < argc; i += step) {
+		if (!is_mapped(rules, argv[i]))
+			return false;
+		if (argc - i <= step)
+			break;
+	}
+	return true;
+}
+
+/* ---- carrying out ---- */
+
+static void
+put(struct ladder_context *context, struct slice key, struct slice bytes, int64_t ttl_ms)
+{
+	const struct settings *settings = context->rules->settings;
+	struct slice id;
+	const struct map *map = maps_find(context->rules->maps, key, &id);
+	int64_t now_ms = clock_mono_ms();
+
+	/* A string where the map promises a hash is no answer to any read. */
+	if (!ladder_may_keep(context, key) || map->settings->type == MAP_HASH || ttl_ms <= 0) {
+		cache_drop(context->backends->cache, key);
+		return;
+	}
+	int64_t valid_until_ms = ttl_ms == TIME_NEVER ? TIME_NEVER : now_ms + ttl_ms;
+	int64_t fresh_until_ms = now_ms + settings->cache.ttl_ms;
+	struct cache_value value = {
+		.kind = CACHE_STRING,
+		.source = CACHE_FROM_WRITE,
+		.bytes = blob_new(bytes),
+		.filled_ms = now_ms,
+		.fresh_until_ms = fresh_until_ms < valid_until_ms ? fresh_until_ms : valid_until_ms,
+		.stale_until_ms = fresh_until_ms + settings->cache.stale_ms,
+		.valid_until_ms = valid_until_ms,
+		.is_validity_exact = true,
+		.refresh_at_ms = TIME_NEVER,
+	};
+	cache_put(context->backends->cache, key, &value);
+	blob_unref(value.bytes);
+}
+
+static bool
+add_to_journal(struct ladder_context *context, const struct copy_command *command,
+    const struct slice *argv, size_t argc)
+{
+	size_t step = key_step(command);
+
+	for (size_t i = 1; i < argc; i += step) {
+		if (!journal_add(context->backends->journal, argv[i]))
+			return false;
+		if (argc - i <= step)
+			break;
+	}
+	keeper_journal_changed(context->backends->keeper);
+	return true;
+}
+
+bool
+copy_write_apply(struct ladder_context *context, const struct slice *argv, size_t argc,
+    struct buf *reply)
+{
+	const struct copy_command *command = find_command(argv, argc);
+	int64_t ttl_ms = TIME_NEVER;
+
+	if (!add_to_journal(context, command, argv, argc))
+		return false;
+	switch (command->action) {
+	case ACTION_REMOVE:
+		for (size_t i = 1; i < argc; i++)
+			cache_drop(context->backends->cache, argv[i]);
+		reply_integer(reply, (int64_t)argc - 1);
+		return true;
+	case ACTION_EXPIRE:
+		cache_drop(context->backends->cache, argv[1]);
+		reply_integer(reply, 1);
+		return true;
+	case ACTION_SET:
+		if (read_set_options(argv, argc, &ttl_ms))
+			put(context, argv[1], argv[2], ttl_ms);
+		break;
+	case ACTION_SETEX:
+		if (read_ttl(argv[2], command->unit_ms, &ttl_ms))
+			put(context, argv[1], argv[3], ttl_ms);
+		break;
+	case ACTION_MSET:
+		for (size_t i = 1; i + 1 < argc; i += 2)
+			put(context, argv[i], argv[i + 1], TIME_NEVER);
+		break;
+	}
+	reply_simple(reply, "OK");
+	return true;
+}

@@ -1,0 +1,288 @@
+/* See keeper.h. */
+#include "ladder/keeper.h"
+
+#include <event2/event.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "ladder/prober.h"
+#include "upstream/resolve.h"
+
+#define HELD_RETRY_MS 50 /* how often to look at journal keys that are held */
+
+struct keeper {
+	struct event_base *base;
+	struct evdns_base *dns;
+	struct mailbox *mailbox;
+	struct backends *backends;
+	struct postgres *postgres;
+	struct prober *prober; /* NULL: no Redis is configured */
+	struct event *timer;   /* the next thing that is due */
+	struct letter nudge;   /* "look again", posted at most once at a time */
+	_Atomic bool is_nudged;
+	struct letter stop;
+	struct redis_metrics redis_metrics;
+	struct postgres_metrics postgres_metrics;
+};
+
+/* ---- deciding what to do ---- */
+
+static int64_t
+earliest(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+static void
+look_after_redis(struct keeper *keeper, int64_t now_ms)
+{
+	struct breaker *breaker = keeper->backends->redis;
+
+	if (keeper->prober == NULL)
+		return;
+	if (breaker_start_probe(breaker, now_ms))
+		prober_probe(keeper->prober);
+	else if (breaker_allows(breaker) && prober_repair_at(keeper->prober, now_ms) <= now_ms)
+		prober_repair(keeper->prober);
+}
+
+static void
+set_timer(struct keeper *keeper, int64_t now_ms)
+{
+	int64_t at_ms = earliest(breaker_probe_at(keeper->backends->redis),
+	    breaker_probe_at(keeper->backends->postgres));
+
+	if (keeper->prober != NULL && breaker_allows(keeper->backends->redis))
+		at_ms = earliest(at_ms, prober_repair_at(keeper->prober, now_ms));
+	if (at_ms == TIME_NEVER) {
+		event_del(keeper->timer);
+		return;
+	}
+	int64_t wait_ms = at_ms > now_ms ? at_ms - now_ms : HELD_RETRY_MS;
+	struct timeval wait = { wait_ms / 1000, wait_ms % 1000 * 1000 };
+	event_add(keeper->timer, &wait);
+}
+
+static void
+look(struct keeper *keeper)
+{
+	int64_t now_ms = clock_mono_ms();
+
+	look_after_redis(keeper, now_ms);
+	if (breaker_start_probe(keeper->backends->postgres, now_ms))
+		postgres_on_breaker(keeper->postgres);
+	set_timer(keeper, now_ms);
+}
+
+static void
+on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what;
+	look(arg);
+}
+
+static void
+on_nudge(struct letter *letter)
+{
+	struct keeper *keeper =
+	    (struct keeper *)((char *)letter - offsetof(struct keeper, nudge));
+
+	atomic_store(&keeper->is_nudged, false);
+	/* A forced breaker takes a probe's verdict away. */
+	if (keeper->prober != NULL && breaker_state(keeper->backends->redis) == BREAKER_OPEN)
+		prober_stop(keeper->prober);
+	postgres_on_breaker(keeper->postgres);
+	look(keeper);
+}
+
+static void
+nudge(struct keeper *keeper)
+{
+	if (!atomic_exchange(&keeper->is_nudged, true))
+		mailbox_post(keeper->mailbox, &keeper->nudge);
+}
+
+/* ---- life ---- */
+
+static struct prober_times
+times_of(const struct settings *settings)
+{
+	return (struct prober_times){
+		.connect_ms = settings->redis.timeout_ms,
+		.ping_ms = settings->redis.budget_ms,
+	};
+}
+
+struct keeper *
+keeper_new(struct backends *backends, const struct rules *rules)
+{
+	struct keeper *keeper = alloc_zero(sizeof(*keeper));
+	struct prober_times times = times_of(rules->settings);
+
+	keeper->backends = backends;
+	keeper->base = event_base_new();
+	if (keeper->base == NULL)
+		abort();
+	keeper->dns = resolve_base_new(keeper->base);
+	keeper->mailbox = mailbox_new(keeper->base);
+	keeper->timer = event_new(keeper->base, -1, 0, on_timer, keeper);
+	keeper->nudge.deliver = on_nudge;
+	keeper->postgres = postgres_new(keeper->base, keeper->dns, rules->settings,
+	    backends->postgres, &keeper->postgres_metrics);
+	if (backends->redis_target != NULL)
+		keeper->prober = prober_new(keeper->base, keeper->dns, backends, &times,
+		    &keeper->redis_metrics);
+	backends->keeper = keeper;
+	return keeper;
+}
+
+void
+keeper_run(struct keeper *keeper)
+{
+	look(keeper);
+	event_base_dispatch(keeper->base);
+}
+
+static void
+on_stop(struct letter *letter)
+{
+	struct keeper *keeper = (struct keeper *)((char *)letter - offsetof(struct keeper, stop));
+
+	event_base_loopbreak(keeper->base);
+}
+
+void
+keeper_stop(struct keeper *keeper)
+{
+	keeper->stop.deliver = on_stop;
+	mailbox_post(keeper->mailbox, &keeper->stop);
+}
+
+void
+keeper_free(struct keeper *keeper)
+{
+	if (keeper == NULL)
+		return;
+	/* Letters first: lookups that have not reached the pool end with it. */
+	mailbox_free(keeper->mailbox);
+	postgres_free(keeper->postgres);
+	prober_free(keeper->prober);
+	event_free(keeper->timer);
+	resolve_base_free(keeper->dns);
+	event_base_free(keeper->base);
+	free(keeper);
+}
+
+/* ---- from other threads ---- */
+
+void
+keeper_post(struct keeper *keeper, struct letter *letter)
+{
+	mailbox_post(keeper->mailbox, letter);
+}
+
+void
+keeper_on_breaker(struct keeper *keeper, struct breaker *breaker)
+{
+	(void)breaker;
+	nudge(keeper);
+}
+
+void
+keeper_journal_changed(struct keeper *keeper)
+{
+	if (breaker_allows(keeper->backends->redis))
+		nudge(keeper);
+}
+
+struct orphan_letter {
+	struct letter letter;
+	struct keeper *keeper;
+	int64_t client_id;
+};
+
+static void
+on_orphan(struct letter *letter)
+{
+	struct orphan_letter *orphan = (struct orphan_letter *)letter;
+	struct keeper *keeper = orphan->keeper;
+
+	if (keeper->prober != NULL)
+		prober_add_orphan(keeper->prober, orphan->client_id);
+	free(orphan);
+	look(keeper);
+}
+
+void
+keeper_add_orphan(struct keeper *keeper, int64_t client_id)
+{
+	struct orphan_letter *orphan = alloc_zero(sizeof(*orphan));
+
+	orphan->letter.deliver = on_orphan;
+	orphan->keeper = keeper;
+	orphan->client_id = client_id;
+	mailbox_post(keeper->mailbox, &orphan->letter);
+}
+
+struct rules_letter {
+	struct letter letter;
+	struct keeper *keeper;
+	const struct rules *rules;
+};
+
+static void
+on_rules(struct letter *letter)
+{
+	struct rules_letter *change = (struct rules_letter *)letter;
+	struct keeper *keeper = change->keeper;
+	struct prober_times times = times_of(change->rules->settings);
+
+	postgres_set_settings(keeper->postgres, change->rules->settings);
+	if (keeper->prober != NULL)
+		prober_set_times(keeper->prober, &times);
+	free(change);
+}
+
+void
+keeper_set_rules(struct keeper *keeper, const struct rules *rules)
+{
+	struct rules_letter *change = alloc_zero(sizeof(*change));
+
+	change->letter.deliver = on_rules;
+	change->keeper = keeper;
+	change->rules = rules;
+	mailbox_post(keeper->mailbox, &change->letter);
+}
+
+const struct postgres_metrics *
+keeper_postgres_metrics(const struct keeper *keeper)
+{
+	return &keeper->postgres_metrics;
+}
+
+const struct redis_metrics *
+keeper_redis_metrics(const struct keeper *keeper)
+{
+	return &keeper->redis_metrics;
+}
+
+void
+keeper_lookup(struct keeper *keeper, struct lookup *lookup)
+{
+	postgres_lookup(keeper->postgres, lookup);
+}
+
+bool
+keeper_has_met_redis(const struct keeper *keeper)
+{
+	return keeper->prober != NULL && prober_has_met_redis(keeper->prober);
+}
+
+bool
+keeper_knows_valid_until(const struct keeper *keeper, const struct map_settings *map)
+{
+	return postgres_map_has_valid_until(keeper->postgres, map);
+}

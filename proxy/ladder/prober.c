@@ -1,0 +1,352 @@
+/* See prober.h. */
+#include "ladder/prober.h"
+
+#include <assert.h>
+#include <event2/event.h>
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "upstream/redis_conn.h"
+#include "upstream/redis_error.h"
+#include "wire/request.h"
+
+#define LAST_PINGS 2     /* with the first: three answers in a row */
+#define BATCH_KEYS 500   /* in one UNLINK */
+#define RETRY_MS 1000    /* after a repair that failed */
+#define GRACE_MS 10000   /* how long a connection that cannot be killed may still write */
+
+enum prober_state {
+	PROBER_IDLE, /* connected or not */
+	AWAIT_READY,
+	AWAIT_PING,
+	AWAIT_KILL,
+	AWAIT_UNLINK,
+	AWAIT_LAST_PING,
+};
+
+struct prober {
+	struct event_base *base;
+	struct evdns_base *dns;
+	struct backends *backends;
+	struct prober_times times;
+	struct redis_metrics *metrics;
+	struct redis_conn *conn;
+	struct event *due; /* of what is awaited */
+	enum prober_state state;
+	bool is_probe;
+	int pings_left;
+	bool has_keys_taken;
+	int64_t *orphans;
+	size_t orphan_count, orphan_room;
+	int64_t grace_until_ms; /* 0: none */
+	int64_t retry_at_ms;    /* 0: none */
+	_Atomic bool has_met_redis;
+};
+
+/* The one setter: every wait has its time, and being idle has none. */
+static void
+enter(struct prober *prober, enum prober_state state)
+{
+	int64_t wait_ms = state == AWAIT_PING || state == AWAIT_LAST_PING
+	    ? prober->times.ping_ms : prober->times.connect_ms;
+	struct timeval wait = { wait_ms / 1000, wait_ms % 1000 * 1000 };
+
+	assert(state == PROBER_IDLE || state >= prober->state);
+	prober->state = state;
+	if (state == PROBER_IDLE)
+		event_del(prober->due);
+	else
+		event_add(prober->due, &wait);
+}
+
+/* ---- the ends of a run ---- */
+
+static void
+settle_journal(struct prober *prober, bool is_done)
+{
+	if (prober->has_keys_taken)
+		journal_settle(prober->backends->journal, is_done);
+	prober->has_keys_taken = false;
+}
+
+static void
+succeed(struct prober *prober)
+{
+	int64_t now_ms = clock_mono_ms();
+	bool is_in_grace = prober->grace_until_ms > now_ms;
+
+	/* In the grace time what was unlinked may come back: once more later. */
+	settle_journal(prober, !is_in_grace);
+	if (!is_in_grace)
+		prober->grace_until_ms = 0;
+	prober->retry_at_ms = 0;
+	enter(prober, PROBER_IDLE);
+	if (prober->is_probe)
+		breaker_probe_succeeded(prober->backends->redis, now_ms);
+	if (!prober->has_met_redis && !prober->is_probe) {
+		char name[256];
+		redis_target_name(prober->backends->redis_target, name, sizeof(name));
+		log_info("redis up: %s", name);
+	}
+	prober->has_met_redis = true;
+}
+
+static void
+fail(struct prober *prober, enum failure_kind kind, const char *reason)
+{
+	int64_t now_ms = clock_mono_ms();
+	bool was_idle = prober->state == PROBER_IDLE;
+
+	settle_journal(prober, false);
+	enter(prober, PROBER_IDLE);
+	redis_conn_free(prober->conn);
+	prober->conn = NULL;
+	prober->retry_at_ms = now_ms + RETRY_MS;
+	if (was_idle)
+		return; /* an idle connection was closed: nothing was asked of it */
+	counter_add(&prober->metrics->errors[kind], 1);
+	log_debug("redis probe failed: %s", reason);
+	if (prober->is_probe)
+		breaker_probe_failed(prober->backends->redis, now_ms, kind, reason);
+	else
+		breaker_failed(prober->backends->redis, now_ms, kind, reason);
+}
+
+/* ---- one step after the other ---- */
+
+static void
+send(struct prober *prober, enum prober_state state, struct slice command)
+{
+	redis_conn_write(prober->conn, command);
+	redis_conn_flush(prober->conn);
+	counter_add(&prober->metrics->commands, 1);
+	enter(prober, state);
+}
+
+static void
+send_ping(struct prober *prober, enum prober_state state)
+{
+	send(prober, state, SLICE("*1\r\n$4\r\nPING\r\n"));
+}
+
+static void
+send_kill(struct prober *prober)
+{
+	char id[24];
+	struct buf command = BUF_EMPTY;
+
+	snprintf(id, sizeof(id), "%" PRId64, prober->orphans[prober->orphan_count - 1]);
+	struct slice argv[] = { SLICE("CLIENT"), SLICE("KILL"), SLICE("ID"), slice_of(id) };
+	request_append(&command, argv, 4);
+	send(prober, AWAIT_KILL, buf_slice(&command));
+	buf_free(&command);
+}
+
+/* True when there was something to unlink. */
+static bool
+send_unlink(struct prober *prober)
+{
+	struct buf keys = BUF_EMPTY, command = BUF_EMPTY;
+	size_t count = journal_take(prober->backends->journal, BATCH_KEYS, &keys);
+
+	if (count > 0) {
+		prober->has_keys_taken = true;
+		buf_printf(&command, "*%zu\r\n$6\r\nUNLINK\r\n", count + 1);
+		buf_append_slice(&command, buf_slice(&keys));
+		send(prober, AWAIT_UNLINK, buf_slice(&command));
+	}
+	buf_free(&keys);
+	buf_free(&command);
+	return count > 0;
+}
+
+static void
+go_on(struct prober *prober)
+{
+	/* A connection may still write until it is killed, so kills come first. */
+	if (prober->state <= AWAIT_KILL && prober->orphan_count > 0) {
+		send_kill(prober);
+	} else if (prober->state <= AWAIT_UNLINK && send_unlink(prober)) {
+		return;
+	} else if (prober->is_probe && prober->pings_left > 0) {
+		prober->pings_left--;
+		send_ping(prober, AWAIT_LAST_PING);
+	} else {
+		succeed(prober);
+	}
+}
+
+static void
+start_grace(struct prober *prober, const char *why)
+{
+	log_warn("redis: a connection given up cannot be killed there (%s): keys written "
+	    "meanwhile are read from postgres for %d s", why, GRACE_MS / 1000);
+	prober->grace_until_ms = clock_mono_ms() + GRACE_MS;
+}
+
+static void
+on_reply(struct redis_conn *conn, char type, struct slice reply, void *arg)
+{
+	struct prober *prober = arg;
+
+	(void)conn;
+	if (type == '>' || prober->state == PROBER_IDLE)
+		return;
+	if (prober->state == AWAIT_KILL) {
+		prober->orphan_count--;
+		if (type == '-')
+			start_grace(prober, "CLIENT KILL is refused");
+	} else if (type == '-') {
+		int kind = redis_error_kind(reply);
+		fail(prober, kind >= 0 ? (enum failure_kind)kind : FAILURE_PROTOCOL,
+		    prober->state == AWAIT_UNLINK ? "UNLINK is refused" : "PING is refused");
+		return;
+	}
+	go_on(prober);
+}
+
+static void
+on_ready(struct redis_conn *conn, void *arg)
+{
+	(void)conn;
+	send_ping(arg, AWAIT_PING);
+}
+
+static void
+on_closed(struct redis_conn *conn, enum failure_kind kind, const char *reason, void *arg)
+{
+	(void)conn;
+	fail(arg, kind, reason);
+}
+
+static void
+on_due(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what;
+	fail(arg, FAILURE_TIMEOUT, "no answer in time");
+}
+
+static void
+start(struct prober *prober, bool is_probe)
+{
+	static const struct redis_conn_events events = {
+		.ready = on_ready, .reply = on_reply, .closed = on_closed,
+	};
+	struct redis_conn_options options = {
+		.resp_version = 2,
+		.database = -1,
+		.client_name = "sidecar-keeper",
+		.connect_ms = prober->times.connect_ms,
+		.commands = &prober->metrics->commands,
+	};
+
+	if (prober->state != PROBER_IDLE)
+		return;
+	prober->is_probe = is_probe;
+	prober->pings_left = LAST_PINGS;
+	if (prober->conn != NULL) {
+		send_ping(prober, AWAIT_PING);
+		return;
+	}
+	prober->conn = redis_conn_new(prober->base, prober->dns, prober->backends->redis_target,
+	    &options, &events, prober);
+	enter(prober, AWAIT_READY);
+}
+
+void
+prober_probe(struct prober *prober)
+{
+	/* The old connection knew the Redis that is gone. */
+	prober_stop(prober);
+	start(prober, true);
+}
+
+void
+prober_repair(struct prober *prober)
+{
+	start(prober, false);
+}
+
+void
+prober_stop(struct prober *prober)
+{
+	settle_journal(prober, false);
+	enter(prober, PROBER_IDLE);
+	redis_conn_free(prober->conn);
+	prober->conn = NULL;
+}
+
+/* ---- the rest ---- */
+
+struct prober *
+prober_new(struct event_base *base, struct evdns_base *dns, struct backends *backends,
+    const struct prober_times *times, struct redis_metrics *metrics)
+{
+	struct prober *prober = alloc_zero(sizeof(*prober));
+
+	prober->base = base;
+	prober->dns = dns;
+	prober->backends = backends;
+	prober->times = *times;
+	prober->metrics = metrics;
+	prober->due = event_new(base, -1, 0, on_due, prober);
+	return prober;
+}
+
+void
+prober_free(struct prober *prober)
+{
+	if (prober == NULL)
+		return;
+	prober_stop(prober);
+	event_free(prober->due);
+	free(prober->orphans);
+	free(prober);
+}
+
+void
+prober_set_times(struct prober *prober, const struct prober_times *times)
+{
+	prober->times = *times;
+}
+
+void
+prober_add_orphan(struct prober *prober, int64_t client_id)
+{
+	if (client_id == 0) {
+		start_grace(prober, "Redis did not tell its id");
+		return;
+	}
+	if (prober->orphan_count == prober->orphan_room) {
+		prober->orphan_room = prober->orphan_room > 0 ? prober->orphan_room * 2 : 16;
+		prober->orphans = alloc_again(prober->orphans,
+		    prober->orphan_room * sizeof(int64_t));
+	}
+	prober->orphans[prober->orphan_count++] = client_id;
+}
+
+int64_t
+prober_repair_at(const struct prober *prober, int64_t now_ms)
+{
+	bool has_work = prober->orphan_count > 0 ||
+	    journal_pending(prober->backends->journal) > 0 || !prober->has_met_redis;
+
+	if (prober->state != PROBER_IDLE || !has_work)
+		return TIME_NEVER;
+	if (prober->retry_at_ms > now_ms)
+		return prober->retry_at_ms;
+	if (prober->grace_until_ms > now_ms && prober->orphan_count == 0)
+		return prober->grace_until_ms;
+	return now_ms;
+}
+
+bool
+prober_has_met_redis(const struct prober *prober)
+{
+	return atomic_load(&((struct prober *)prober)->has_met_redis);
+}

@@ -1,0 +1,259 @@
+/* See write.h. */
+#include "ladder/write.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "ladder/copy_write.h"
+#include "ladder/forward.h"
+#include "ladder/keeper.h"
+
+struct errand {
+	struct forward forward;
+	struct ladder_context *context;
+	enum errand_kind { ERRAND_READ, ERRAND_WRITE, ERRAND_FLUSH, ERRAND_OTHER } kind;
+	bool can_do_without; /* copy_write_can(): Redis's answer is not needed */
+	bool is_held;        /* acknowledged without an answer; the journal waits for it */
+	int64_t started_us;
+	ladder_replied_fn replied;
+	void *arg;
+	size_t key_count, argc;
+	struct slice *argv;  /* the keys that it writes, then the words where needed */
+	_Alignas(struct slice) char bytes[]; /* argv, then what it points to */
+};
+
+static int64_t
+wait_ms(const struct errand *errand)
+{
+	const struct settings *settings = errand->context->rules->settings;
+
+	return errand->can_do_without ? settings->redis.budget_ms : settings->redis.timeout_ms;
+}
+
+/* ---- around the command ---- */
+
+static void
+begin(struct errand *errand)
+{
+	struct backends *backends = errand->context->backends;
+
+	for (size_t i = 0; i < errand->key_count; i++) {
+		cache_write_begin(backends->cache, errand->argv[i]);
+		journal_note_write(backends->journal, errand->argv[i]);
+	}
+	counter_add(&errand->context->metrics->invalidated_write, (int64_t)errand->key_count);
+	if (errand->kind == ERRAND_FLUSH)
+		counter_add(&errand->context->metrics->invalidated_flush,
+		    cache_drop_all(backends->cache));
+}
+
+static void
+end(struct errand *errand)
+{
+	struct backends *backends = errand->context->backends;
+
+	for (size_t i = 0; i < errand->key_count; i++) {
+		if (errand->is_held) {
+			/* Now that it can no longer land, the journal may go on. */
+			cache_write_end_late(backends->cache, errand->argv[i]);
+			journal_release(backends->journal, errand->argv[i]);
+		} else {
+			cache_write_end(backends->cache, errand->argv[i]);
+		}
+	}
+	if (errand->is_held)
+		keeper_journal_changed(backends->keeper);
+	if (errand->kind == ERRAND_FLUSH)
+		cache_drop_all(backends->cache);
+}
+
+/* ---- without Redis ---- */
+
+static const char *
+loss_text(const struct errand *errand, enum forward_event event)
+{
+	if (event == FORWARD_UNSENT)
+		return NULL;
+	if (event == FORWARD_LOST)
+		return errand->kind == ERRAND_READ ? "the connection broke before the answer came"
+		    : "the connection broke; the command may or may not have run";
+	return errand->kind == ERRAND_READ ? "no answer from redis in time"
+	    : "no answer from redis in time; the command may or may not have run";
+}
+
+/* What is said when Redis did not; by memory and journal where they can. */
+static enum rung
+reply_without_redis(struct errand *errand, enum forward_event event, struct buf *out)
+{
+	if (errand->can_do_without &&
+	    copy_write_apply(errand->context, errand->argv + errand->key_count, errand->argc, out))
+		return RUNG_MEMORY;
+	backends_reply_down(errand->context->backends, loss_text(errand, event), out);
+	return RUNG_ERROR;
+}
+
+/* ---- events ---- */
+
+static void
+count(struct errand *errand, enum rung rung)
+{
+	counter_add(&errand->context->metrics->answers[rung], 1);
+	histogram_add(&errand->context->metrics->seconds[rung],
+	    clock_mono_us() - errand->started_us);
+}
+
+static void
+tell(struct errand *errand, enum rung rung, struct slice reply)
+{
+	count(errand, rung);
+	errand->replied(errand->arg, rung, reply);
+}
+
+static void
+on_overdue(struct errand *errand)
+{
+	struct buf reply = BUF_EMPTY;
+
+	/* Held before it is acknowledged: it may still land in Redis. */
+	for (size_t i = 0; i < errand->key_count && errand->can_do_without; i++)
+		journal_hold(errand->context->backends->journal, errand->argv[i]);
+	errand->is_held = errand->can_do_without;
+	enum rung rung = reply_without_redis(errand, FORWARD_OVERDUE, &reply);
+	tell(errand, rung, buf_slice(&reply));
+	buf_free(&reply);
+}
+
+static void
+on_event(struct forward *forward, enum forward_event event, struct slice answer)
+{
+	struct errand *errand =
+	    (struct errand *)((char *)forward - offsetof(struct errand, forward));
+	struct buf reply = BUF_EMPTY;
+
+	if (event == FORWARD_OVERDUE) {
+		on_overdue(errand);
+		return;
+	}
+	end(errand);
+	if (event == FORWARD_ANSWERED || (event == FORWARD_SICK && !errand->can_do_without)) {
+		tell(errand, RUNG_REDIS, answer);
+	} else if (event != FORWARD_SETTLED) {
+		enum rung rung = reply_without_redis(errand, event, &reply);
+		tell(errand, rung, buf_slice(&reply));
+	}
+	buf_free(&reply);
+	free(errand);
+}
+
+/* ---- making one ---- */
+
+struct key_list {
+	struct slice found[64];
+	struct slice *at;
+	size_t count, room;
+};
+
+static void
+add_key(struct slice key, void *arg)
+{
+	struct key_list *list = arg;
+
+	if (list->count == list->room) {
+		list->room *= 2;
+		struct slice *at = alloc(list->room * sizeof(*at));
+		memcpy(at, list->at, list->count * sizeof(*at));
+		if (list->at != list->found)
+			free(list->at);
+		list->at = at;
+	}
+	list->at[list->count++] = key;
+}
+
+static void
+copy_words(struct errand *errand, const struct slice *from, size_t count, size_t to, char **at)
+{
+	for (size_t i = 0; i < count; i++) {
+		errand->argv[to + i] = slice_make(*at, from[i].len);
+		memcpy(*at, from[i].at, from[i].len);
+		*at += from[i].len;
+	}
+}
+
+static size_t
+total_len(const struct slice *words, size_t count)
+{
+	size_t len = 0;
+
+	for (size_t i = 0; i < count; i++)
+		len += words[i].len;
+	return len;
+}
+
+/* Copies the keys, and the words where we may have to carry it out ourselves. */
+static struct errand *
+errand_new(struct ladder_context *context, const struct write_command *command,
+    enum errand_kind kind)
+{
+	struct key_list keys = { .at = keys.found, .room = 64 };
+	bool can_do_without = kind == ERRAND_WRITE && command->info != NULL &&
+	    copy_write_can(context->rules, command->argv, command->argc);
+	size_t argc = can_do_without ? command->argc : 0;
+
+	if (kind == ERRAND_WRITE)
+		command_each_written_key(command->info, command->argv, command->argc, add_key, &keys);
+	size_t words = keys.count + argc;
+	struct errand *errand = alloc_zero(sizeof(*errand) + words * sizeof(struct slice) +
+	    total_len(keys.at, keys.count) + total_len(command->argv, argc));
+	errand->context = context;
+	errand->kind = kind;
+	errand->can_do_without = can_do_without;
+	errand->started_us = clock_mono_us();
+	errand->key_count = keys.count;
+	errand->argc = argc;
+	errand->argv = (struct slice *)(void *)errand->bytes;
+	char *at = errand->bytes + words * sizeof(struct slice);
+	copy_words(errand, keys.at, keys.count, 0, &at);
+	copy_words(errand, command->argv, argc, keys.count, &at);
+	if (keys.at != keys.found)
+		free(keys.at);
+	return errand;
+}
+
+static bool
+run(struct ladder_context *context, const struct write_command *command, enum errand_kind kind,
+    struct buf *out, enum rung *rung, ladder_replied_fn replied, void *arg)
+{
+	struct errand *errand = errand_new(context, command, kind);
+
+	errand->replied = replied;
+	errand->arg = arg;
+	errand->forward.on_event = on_event;
+	begin(errand);
+	if (forward_send(context, &errand->forward, command->link, command->raw, wait_ms(errand)))
+		return false;
+	end(errand);
+	*rung = reply_without_redis(errand, FORWARD_UNSENT, out);
+	count(errand, *rung);
+	free(errand);
+	return true;
+}
+
+bool
+ladder_write(struct ladder_context *context, const struct write_command *command,
+    struct buf *out, enum rung *rung, ladder_replied_fn replied, void *arg)
+{
+	return run(context, command, ERRAND_WRITE, out, rung, replied, arg);
+}
+
+bool
+ladder_forward(struct ladder_context *context, const struct write_command *command,
+    struct buf *out, enum rung *rung, ladder_replied_fn replied, void *arg)
+{
+	enum command_class class = command->info != NULL ? command->info->class : COMMAND_FORWARD;
+	enum errand_kind kind = class == COMMAND_FLUSH ? ERRAND_FLUSH
+	    : class == COMMAND_READ || class == COMMAND_READ_MANY ? ERRAND_READ : ERRAND_OTHER;
+
+	return run(context, command, kind, out, rung, replied, arg);
+}
