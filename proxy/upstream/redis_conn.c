@@ -210,7 +210,8 @@ on_deadline(evutil_socket_t fd, short what, void *arg)
 	static const char *const waited_for[] = {
 		[CONN_RESOLVING] = "no answer from the resolver",
 		[CONN_CONNECTING] = "no connection",
-		[CONN_SECURING] = "no answer to the TLS handshake",
+		/* A Redis without TLS takes the handshake for half a command. */
+		[CONN_SECURING] = "no answer to the TLS handshake (redis://?)",
 		[CONN_GREETING] = "no answer to HELLO",
 	};
 	struct redis_conn *conn = arg;
@@ -471,6 +472,18 @@ hand_up(struct redis_conn *conn)
 }
 
 static void
+fail_as_closed(struct redis_conn *conn)
+{
+	/* Redis's TLS port hangs up on plain text, and its alert is lost with
+	 * the reset. */
+	if (conn->state == CONN_GREETING && conn->target->tls == NULL &&
+	    conn->target->path == NULL && conn->greeting.await == AWAIT_HELLO)
+		redis_fail(&conn->failure, FAILURE_LOST,
+		    "connection closed by Redis at HELLO (does it expect rediss://?)");
+	fail(conn);
+}
+
+static void
 read_some(struct redis_conn *conn)
 {
 	enum socket_step step = SOCKET_DONE;
@@ -488,7 +501,7 @@ read_some(struct redis_conn *conn)
 	if (!is_open(conn))
 		return;
 	if (step == SOCKET_FAILED || conn->is_broken) {
-		fail(conn);
+		fail_as_closed(conn);
 		return;
 	}
 	if (step == SOCKET_DONE && !conn->is_paused)
