@@ -257,6 +257,9 @@ read_members(struct cursor *c, json_member_fn member, void *arg)
 	struct buf key = BUF_EMPTY, value = BUF_EMPTY;
 	bool is_fine;
 
+	/* So that there is an address even for "". */
+	buf_reserve(&key, 1);
+	buf_reserve(&value, 1);
 	do {
 		is_fine = read_member(c, &key, &value, member, arg);
 		skip_blanks(c);

@@ -220,14 +220,28 @@ look_at_line(struct reader *reader)
 	}
 }
 
+/* The first piece of a line must hold its key and '='. */
+static size_t
+first_cut(const struct reader *reader)
+{
+	size_t i = 0;
+
+	if (reader->piece != PIECE_KEY)
+		return 1;
+	while (i < reader->rest.len && reader->rest.at[i] != '=' && reader->rest.at[i] != ':')
+		i++;
+	return i < reader->rest.len ? i + 1 : 1;
+}
+
 /* Where to cut so that inih strips nothing: not beside a blank, and not
  * before what would then begin a comment. 0 when there is no such place. */
 static size_t
-place_to_cut(struct slice text, size_t most)
+place_to_cut(struct slice text, size_t least, size_t most)
 {
-	for (size_t len = most; len > 0; len--) {
+	for (size_t len = most; len >= least; len--) {
 		char after = text.at[len];
-		if (!settings_is_blank(text.at[len - 1]) && !settings_is_blank(after) && after != ';' && after != '#')
+		if (!settings_is_blank(text.at[len - 1]) && !settings_is_blank(after) &&
+		    after != ';' && after != '#')
 			return len;
 	}
 	return 0;
@@ -252,9 +266,9 @@ give_line(char *line, int size, void *arg)
 	}
 	len = reader->rest.len;
 	if (len > room)
-		len = place_to_cut(reader->rest, room);
+		len = place_to_cut(reader->rest, first_cut(reader), room);
 	if (len == 0 && reader->rest.len > 0)
-		fail(reader, reader->line, "%zu blanks in a row are too many", room);
+		fail(reader, reader->line, "%zu bytes without a place to break the line", room);
 	snprintf(line, (size_t)size, "%s%.*s\n", reader->piece == PIECE_KEY ? "" : " ", (int)len,
 	    len > 0 ? reader->rest.at : "");
 	if (len > 0)
