@@ -7,7 +7,7 @@
 
 #include <libpq-fe.h>
 
-#include "base/buf.h"
+#include "base/slice.h"
 
 struct postgres_host {
 	char *name;    /* a name, an address, or a unix socket's directory; may be "" */
@@ -32,19 +32,9 @@ void postgres_target_free(struct postgres_target *target);
 /* Whether libpq would have to look this host's name up. */
 bool postgres_host_needs_resolving(const struct postgres_host *host);
 
-/*
- * The lists that one connection attempt goes through, comma separated and of
- * equal length: a name that has three addresses is in there three times.
- */
-struct postgres_dial {
-	struct buf names, addresses, ports;
-	int count;
-};
-
-void postgres_dial_add(struct postgres_dial *dial, const struct postgres_host *host,
-    const char *address);
-/* PQconnectStartParams() with everything in place; NULL only without memory. */
-PGconn *postgres_dial_start(struct postgres_dial *dial, const struct postgres_target *target);
-void postgres_dial_free(struct postgres_dial *dial);
+/* The value of a conninfo keyword, else of the environment variable (may be
+ * NULL), else "". */
+const char *postgres_target_option(const struct postgres_target *target, const char *keyword,
+    const char *variable);
 
 #endif

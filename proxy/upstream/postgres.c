@@ -13,8 +13,9 @@
 #include "base/random.h"
 #include "upstream/postgres_pool.h"
 
-#define RECONNECT_FIRST_MS 50
-#define RECONNECT_MAX_MS 5000
+/* Five failures open the breaker, which then keeps the time. */
+#define RECONNECT_FIRST_MS 20
+#define RECONNECT_MAX_MS 1000
 
 /* ---- The turn --------------------------------------------------------- */
 

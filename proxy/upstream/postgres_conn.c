@@ -9,8 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
-#include "base/log.h"
-#include "upstream/resolve.h"
+#include "upstream/postgres_dial.h"
 
 /* How long a cancelled query may take to go: its budget again, at least this. */
 #define CANCEL_MIN_MS 250
@@ -37,10 +36,7 @@ struct postgres_conn {
 	struct event *timer; /* what the state waits for, at most; see on_timer() */
 	int64_t connect_ms;
 	int64_t connect_by_ms;
-	struct resolve *resolve;
-	size_t host_at; /* of target->hosts, in CONN_RESOLVING */
-	struct postgres_dial dial;
-	char resolve_error[64];
+	struct postgres_dial *dial; /* CONN_RESOLVING */
 
 	PGconn *pg;
 	struct event *io;      /* connecting: one shot; later: readable */
@@ -119,8 +115,8 @@ let_go(struct postgres_conn *conn)
 	if (conn->cancel != NULL)
 		cancel_job_forget(conn->cancel);
 	conn->cancel = NULL;
-	resolve_cancel(conn->resolve);
-	conn->resolve = NULL;
+	postgres_dial_cancel(conn->dial);
+	conn->dial = NULL;
 	PQclear(conn->result);
 	conn->result = NULL;
 	PQfinish(conn->pg);
@@ -133,7 +129,6 @@ postgres_conn_free(struct postgres_conn *conn)
 	if (conn == NULL)
 		return;
 	let_go(conn);
-	postgres_dial_free(&conn->dial);
 	event_free(conn->timer);
 	free(conn);
 }
@@ -144,44 +139,6 @@ conn_close(struct postgres_conn *conn, enum failure_kind kind, const char *reaso
 	enter(conn, CONN_CLOSED);
 	let_go(conn);
 	conn->events->closed(conn, kind, reason, conn->arg); /* may free it */
-}
-
-/* ---- Resolving -------------------------------------------------------- */
-
-static void start_connecting(struct postgres_conn *conn);
-static void resolve_rest(struct postgres_conn *conn);
-
-static void
-on_resolved(const char *const *addresses, int count, const char *error, void *arg)
-{
-	struct postgres_conn *conn = arg;
-
-	conn->resolve = NULL;
-	for (int i = 0; i < count; i++)
-		postgres_dial_add(&conn->dial, &conn->target->hosts[conn->host_at], addresses[i]);
-	if (count == 0)
-		snprintf(conn->resolve_error, sizeof(conn->resolve_error), "%s", error);
-	conn->host_at++;
-	resolve_rest(conn);
-}
-
-/* One name after the other; a host without an address is left out. */
-static void
-resolve_rest(struct postgres_conn *conn)
-{
-	for (; conn->host_at < conn->target->host_count; conn->host_at++) {
-		const struct postgres_host *host = &conn->target->hosts[conn->host_at];
-		if (postgres_host_needs_resolving(host)) {
-			conn->resolve =
-			    resolve_start(conn->base, conn->dns, host->name, on_resolved, conn);
-			return;
-		}
-		postgres_dial_add(&conn->dial, host, host->address);
-	}
-	if (conn->dial.count == 0 && conn->target->host_count > 0)
-		conn_close(conn, FAILURE_CONNECT, conn->resolve_error);
-	else
-		start_connecting(conn);
 }
 
 /* ---- Connecting ------------------------------------------------------- */
@@ -221,16 +178,33 @@ await_socket(struct postgres_conn *conn, short what)
 }
 
 static void
-start_connecting(struct postgres_conn *conn)
+on_dialled(PGconn *pg, const char *error, void *arg)
 {
-	enter(conn, CONN_CONNECTING);
-	conn->pg = postgres_dial_start(&conn->dial, conn->target);
-	if (conn->pg == NULL || PQstatus(conn->pg) == CONNECTION_BAD) {
-		connection_failed(conn);
+	struct postgres_conn *conn = arg;
+
+	conn->dial = NULL;
+	if (pg == NULL) {
+		conn_close(conn, FAILURE_CONNECT, error);
 		return;
 	}
-	PQsetNoticeReceiver(conn->pg, on_notice, conn);
-	await_socket(conn, EV_WRITE); /* as the manual of PQconnectPoll() says */
+	enter(conn, CONN_CONNECTING);
+	conn->pg = pg;
+	PQsetNoticeReceiver(pg, on_notice, conn);
+	if (PQstatus(pg) == CONNECTION_BAD)
+		connection_failed(conn);
+	else
+		await_socket(conn, EV_WRITE); /* as the manual of PQconnectPoll() says */
+}
+
+/* on_dialled() may come, and the connection be closed and freed, inside. */
+static void
+start_dialling(struct postgres_conn *conn)
+{
+	enter(conn, CONN_RESOLVING);
+	struct postgres_dial *dial =
+	    postgres_dial_start(conn->base, conn->dns, conn->target, on_dialled, conn);
+	if (dial != NULL)
+		conn->dial = dial; /* else `conn` may be gone */
 }
 
 static void
@@ -452,8 +426,7 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 	switch (conn->state) {
 	case CONN_NEW:
 		arm(conn->timer, conn->connect_by_ms - clock_mono_ms());
-		enter(conn, CONN_RESOLVING);
-		resolve_rest(conn);
+		start_dialling(conn);
 		break;
 	case CONN_RESOLVING:
 	case CONN_CONNECTING:

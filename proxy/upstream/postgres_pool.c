@@ -75,19 +75,20 @@ pool_failed(struct postgres *pool, enum failure_kind kind, const char *reason)
 	postgres_turn_soon(pool);
 }
 
-/* Whether some connection does its work, or may be about to. */
+/* Whether there are connections, and none of them can be hoped for. A pool
+ * without any counts its attempts to connect instead. */
 static bool
-has_hope(const struct postgres *pool)
+is_stuck(const struct postgres *pool)
 {
 	int64_t now_ms = clock_mono_ms();
 
 	for (const struct pg_slot *slot = pool->slots; slot != NULL; slot = slot->next) {
-		if (slot->use == SLOT_CANCELLING)
-			continue;
-		if (slot->use != SLOT_CONNECTING || now_ms - slot->since_ms < CONNECT_PATIENCE_MS)
-			return true;
+		bool hangs = slot->use == SLOT_CANCELLING || (slot->use == SLOT_CONNECTING &&
+		    now_ms - slot->since_ms >= CONNECT_PATIENCE_MS);
+		if (!hangs)
+			return false;
 	}
-	return false;
+	return pool->slots != NULL;
 }
 
 /* Lookups that wait in vain, while every connection hangs, must open the
@@ -97,11 +98,11 @@ pool_note_late(struct postgres *pool)
 {
 	int64_t now_ms = clock_mono_ms();
 
-	if (has_hope(pool) || now_ms - pool->starved_ms < pool->settings->postgres.budget_ms / 2)
+	if (pool->stance != STANCE_SERVE || !is_stuck(pool) ||
+	    now_ms - pool->starved_ms < pool->settings->postgres.budget_ms / 2)
 		return;
 	pool->starved_ms = now_ms;
-	if (pool->stance == STANCE_SERVE)
-		pool_failed(pool, FAILURE_TIMEOUT, "no connection came free in time");
+	pool_failed(pool, FAILURE_TIMEOUT, "no connection came free in time");
 }
 
 /* ---- What connections tell -------------------------------------------- */

@@ -10,24 +10,8 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "base/buf.h"
 #include "upstream/postgres.h"
-
-/* What we set, and whether it wins over the user's own. */
-static const struct preset {
-	const char *keyword;
-	const char *value;
-	bool wins;
-} presets[] = {
-	{ "client_encoding", "UTF8", true }, /* as RESP clients' ids are */
-	{ "fallback_application_name", "sidecar", false },
-	{ "gssencmode", "disable", false }, /* a round trip that PgBouncer never grants */
-	{ "keepalives_idle", "30", false },
-	{ "keepalives_interval", "10", false },
-	/* Also ends the connect() of a PQcancel() to a host that drops packets. */
-	{ "tcp_user_timeout", "5000", false },
-};
-
-#define PRESETS (sizeof(presets) / sizeof(presets[0]))
 
 static bool
 is_url(const char *text)
@@ -150,15 +134,15 @@ postgres_clean_url(const char *url, char **conninfo, char *dropped, size_t dropp
 	return true;
 }
 
-static const char *
-option(const PQconninfoOption *options, const char *keyword, const char *variable)
+const char *
+postgres_target_option(const struct postgres_target *target, const char *keyword,
+    const char *variable)
 {
 	const char *fallback = variable != NULL ? getenv(variable) : NULL;
 
-	for (; options->keyword != NULL; options++) {
-		if (strcmp(options->keyword, keyword) == 0 && options->val != NULL &&
-		    options->val[0] != '\0')
-			return options->val;
+	for (const PQconninfoOption *o = target->options; o->keyword != NULL; o++) {
+		if (strcmp(o->keyword, keyword) == 0 && o->val != NULL && o->val[0] != '\0')
+			return o->val;
 	}
 	return fallback != NULL ? fallback : "";
 }
@@ -187,9 +171,9 @@ list_item(const char *list, size_t i)
 static bool
 split_hosts(struct postgres_target *target, char *error, size_t error_size)
 {
-	const char *names = option(target->options, "host", "PGHOST");
-	const char *addresses = option(target->options, "hostaddr", "PGHOSTADDR");
-	const char *ports = option(target->options, "port", "PGPORT");
+	const char *names = postgres_target_option(target, "host", "PGHOST");
+	const char *addresses = postgres_target_option(target, "hostaddr", "PGHOSTADDR");
+	const char *ports = postgres_target_option(target, "port", "PGPORT");
 	size_t count = list_len(addresses) > 0 ? list_len(addresses) : list_len(names);
 
 	if (list_len(names) > 0 && list_len(names) != count) {
@@ -221,11 +205,11 @@ name_target(struct postgres_target *target)
 		    host->name[0] != '\0' ? host->name : host->address,
 		    host->port[0] != '\0' ? ":" : "", host->port);
 	}
-	buf_printf(&name, "/%s", option(target->options, "dbname", "PGDATABASE"));
+	buf_printf(&name, "/%s", postgres_target_option(target, "dbname", "PGDATABASE"));
 	buf_append(&name, "", 1);
 	target->name = alloc_text(name.at);
 	buf_free(&name);
-	target->user = alloc_text(option(target->options, "user", "PGUSER"));
+	target->user = alloc_text(postgres_target_option(target, "user", "PGUSER"));
 }
 
 struct postgres_target *
@@ -241,7 +225,7 @@ postgres_target_new(const char *conninfo, char *error, size_t error_size)
 		goto bad;
 	}
 	/* A service file may name hosts behind our back, which libpq would resolve. */
-	if (option(target->options, "service", NULL)[0] != '\0') {
+	if (postgres_target_option(target, "service", NULL)[0] != '\0') {
 		snprintf(error, error_size, "service= is not supported, name the host");
 		goto bad;
 	}
@@ -280,74 +264,4 @@ postgres_host_needs_resolving(const struct postgres_host *host)
 	return host->address[0] == '\0' && host->name[0] != '\0' && host->name[0] != '/' &&
 	    host->name[0] != '@' && inet_pton(AF_INET, host->name, address) != 1 &&
 	    inet_pton(AF_INET6, host->name, address) != 1;
-}
-
-void
-postgres_dial_add(struct postgres_dial *dial, const struct postgres_host *host,
-    const char *address)
-{
-	const char *comma = dial->count > 0 ? "," : "";
-
-	buf_printf(&dial->names, "%s%s", comma, host->name);
-	buf_printf(&dial->addresses, "%s%s", comma, address);
-	buf_printf(&dial->ports, "%s%s", comma, host->port);
-	dial->count++;
-}
-
-static const char *
-finished_list(struct buf *list)
-{
-	buf_append(list, "", 1);
-	return list->at + list->start;
-}
-
-static bool
-is_ours(const char *keyword)
-{
-	for (size_t i = 0; i < PRESETS; i++) {
-		if (presets[i].wins && strcmp(presets[i].keyword, keyword) == 0)
-			return true;
-	}
-	return strcmp(keyword, "host") == 0 || strcmp(keyword, "hostaddr") == 0 ||
-	    strcmp(keyword, "port") == 0;
-}
-
-PGconn *
-postgres_dial_start(struct postgres_dial *dial, const struct postgres_target *target)
-{
-	const char *keywords[128], *values[128];
-	size_t count = 0;
-
-	for (size_t i = 0; i < PRESETS; i++) {
-		if (presets[i].wins || option(target->options, presets[i].keyword, NULL)[0] == '\0') {
-			keywords[count] = presets[i].keyword;
-			values[count++] = presets[i].value;
-		}
-	}
-	if (dial->count > 0) {
-		keywords[count] = "host", values[count++] = finished_list(&dial->names);
-		keywords[count] = "hostaddr", values[count++] = finished_list(&dial->addresses);
-	}
-	if (dial->count > 0)
-		keywords[count] = "port", values[count++] = finished_list(&dial->ports);
-	else
-		keywords[count] = "port", values[count++] = option(target->options, "port", NULL);
-	for (const PQconninfoOption *o = target->options; o->keyword != NULL && count < 127; o++) {
-		if (o->val != NULL && !is_ours(o->keyword)) {
-			keywords[count] = o->keyword;
-			values[count++] = o->val;
-		}
-	}
-	keywords[count] = NULL;
-	values[count] = NULL;
-	return PQconnectStartParams(keywords, values, 0);
-}
-
-void
-postgres_dial_free(struct postgres_dial *dial)
-{
-	buf_free(&dial->names);
-	buf_free(&dial->addresses);
-	buf_free(&dial->ports);
-	dial->count = 0;
 }
