@@ -57,7 +57,7 @@ __attribute__((format(printf, 6, 7))) bool settings_blame(const struct settings 
 /* Control bytes become spaces. */
 void settings_one_line(char *text);
 
-/* What inih takes for blanks, but the end of a line. */
+/* What inih takes for blanks: isspace() in the C locale. */
 MUST_CHECK bool settings_is_blank(char c);
 struct slice settings_trim(struct slice text);
 
