@@ -42,8 +42,12 @@ struct question {
 /* `answer` is the callee's to release. From a later loop turn. */
 typedef void (*ladder_answered_fn)(void *arg, struct answer *answer);
 
+/* The first rung alone: true when memory answers. Nothing is allocated. */
+MUST_CHECK bool ladder_try_memory(struct ladder_context *context, const struct question *question,
+    struct answer *answer);
+
 /*
- * Asks. True: `answer` is set, and answered() will not come. False: it will,
+ * Asks, memory included. True: `answer` is set, and answered() will not come. False: it will,
  * exactly once. `key` and `id` are copied.
  */
 MUST_CHECK bool ladder_ask(struct ladder_context *context, const struct question *question,

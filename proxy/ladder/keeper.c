@@ -22,7 +22,7 @@ struct keeper {
 	struct prober *prober; /* NULL: no Redis is configured */
 	struct event *timer;   /* the next thing that is due */
 	struct letter nudge;   /* "look again", posted at most once at a time */
-	_Atomic bool is_nudged;
+	_Atomic bool is_nudged, has_postgres_changed;
 	struct letter stop;
 	struct redis_metrics redis_metrics;
 	struct postgres_metrics postgres_metrics;
@@ -72,8 +72,9 @@ look(struct keeper *keeper)
 	int64_t now_ms = clock_mono_ms();
 
 	look_after_redis(keeper, now_ms);
-	if (breaker_start_probe(keeper->backends->postgres, now_ms))
-		postgres_on_breaker(keeper->postgres);
+	/* What follows for the pool comes by way of keeper_on_breaker(). */
+	bool is_probing = breaker_start_probe(keeper->backends->postgres, now_ms);
+	(void)is_probing;
 	set_timer(keeper, now_ms);
 }
 
@@ -94,7 +95,8 @@ on_nudge(struct letter *letter)
 	/* A forced breaker takes a probe's verdict away. */
 	if (keeper->prober != NULL && breaker_state(keeper->backends->redis) == BREAKER_OPEN)
 		prober_stop(keeper->prober);
-	postgres_on_breaker(keeper->postgres);
+	if (atomic_exchange(&keeper->has_postgres_changed, false))
+		postgres_on_breaker(keeper->postgres);
 	look(keeper);
 }
 
@@ -187,7 +189,8 @@ keeper_post(struct keeper *keeper, struct letter *letter)
 void
 keeper_on_breaker(struct keeper *keeper, struct breaker *breaker)
 {
-	(void)breaker;
+	if (breaker == keeper->backends->postgres)
+		atomic_store(&keeper->has_postgres_changed, true);
 	nudge(keeper);
 }
 

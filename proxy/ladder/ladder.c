@@ -418,11 +418,10 @@ refresh_early(struct ladder_context *context, const struct flight_order *order)
 	go_on_from(climb, RUNG_REDIS);
 }
 
-bool
-ladder_ask(struct ladder_context *context, const struct question *question,
-    struct answer *answer, ladder_answered_fn answered, void *arg)
+static struct flight_order
+order_of(const struct ladder_context *context, const struct question *question)
 {
-	struct flight_order order = {
+	return (struct flight_order){
 		.key = question->key,
 		.is_hash = question->is_hash,
 		.is_many = question->is_many,
@@ -431,15 +430,40 @@ ladder_ask(struct ladder_context *context, const struct question *question,
 		.id = question->id,
 		.link = question->link,
 	};
+}
+
+static bool
+answer_at_once(struct ladder_context *context, const struct flight_order *order,
+    struct answer *answer)
+{
 	bool should_refresh;
 
-	if (find_fresh(context, &order, answer, &should_refresh)) {
-		counter_add(&context->metrics->hits, 1);
-		counter_add(&context->metrics->answers[RUNG_MEMORY], 1);
-		if (should_refresh)
-			refresh_early(context, &order);
+	if (!find_fresh(context, order, answer, &should_refresh))
+		return false;
+	counter_add(&context->metrics->hits, 1);
+	counter_add(&context->metrics->answers[RUNG_MEMORY], 1);
+	if (should_refresh)
+		refresh_early(context, order);
+	return true;
+}
+
+bool
+ladder_try_memory(struct ladder_context *context, const struct question *question,
+    struct answer *answer)
+{
+	struct flight_order order = order_of(context, question);
+
+	return answer_at_once(context, &order, answer);
+}
+
+bool
+ladder_ask(struct ladder_context *context, const struct question *question,
+    struct answer *answer, ladder_answered_fn answered, void *arg)
+{
+	struct flight_order order = order_of(context, question);
+
+	if (answer_at_once(context, &order, answer))
 		return true;
-	}
 	if (order.may_keep)
 		counter_add(&context->metrics->misses, 1);
 

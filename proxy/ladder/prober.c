@@ -120,7 +120,7 @@ fail(struct prober *prober, enum failure_kind kind, const char *reason)
 /* ---- one step after the other ---- */
 
 static void
-send(struct prober *prober, enum prober_state state, struct slice command)
+ask(struct prober *prober, enum prober_state state, struct slice command)
 {
 	redis_conn_write(prober->conn, command);
 	redis_conn_flush(prober->conn);
@@ -131,7 +131,7 @@ send(struct prober *prober, enum prober_state state, struct slice command)
 static void
 send_ping(struct prober *prober, enum prober_state state)
 {
-	send(prober, state, SLICE("*1\r\n$4\r\nPING\r\n"));
+	ask(prober, state, SLICE("*1\r\n$4\r\nPING\r\n"));
 }
 
 static void
@@ -143,7 +143,7 @@ send_kill(struct prober *prober)
 	snprintf(id, sizeof(id), "%" PRId64, prober->orphans[prober->orphan_count - 1]);
 	struct slice argv[] = { SLICE("CLIENT"), SLICE("KILL"), SLICE("ID"), slice_of(id) };
 	request_append(&command, argv, 4);
-	send(prober, AWAIT_KILL, buf_slice(&command));
+	ask(prober, AWAIT_KILL, buf_slice(&command));
 	buf_free(&command);
 }
 
@@ -158,7 +158,7 @@ send_unlink(struct prober *prober)
 		prober->has_keys_taken = true;
 		buf_printf(&command, "*%zu\r\n$6\r\nUNLINK\r\n", count + 1);
 		buf_append_slice(&command, buf_slice(&keys));
-		send(prober, AWAIT_UNLINK, buf_slice(&command));
+		ask(prober, AWAIT_UNLINK, buf_slice(&command));
 	}
 	buf_free(&keys);
 	buf_free(&command);

@@ -1,0 +1,82 @@
+/*
+ * Clients: RESP connections. A worker's clients share one buffer to read
+ * into and one to answer from; a client has buffers of its own only while a
+ * command is half there or its socket is full.
+ *
+ *   recv -> parse -> request_handle() -> replies, in the order of commands
+ *
+ *   slots:  [c1 done][c2 waits][c3 done]  c1 is sent; c3 waits for c2
+ *
+ * A reply that is known at once goes straight into the shared buffer, unless
+ * an earlier command of this client still waits.
+ *
+ * One thread: the worker's.
+ */
+#ifndef SIDECAR_FRONT_CLIENT_H
+#define SIDECAR_FRONT_CLIENT_H
+
+#include "front/metrics.h"
+#include "ladder/context.h"
+#include "wire/request.h"
+
+struct event_base;
+struct front;
+struct client;
+
+struct front *front_new(struct event_base *base, struct ladder_context *ladder,
+    struct census *census, struct worker_metrics *metrics);
+/* All clients must be gone (front_drain). */
+void front_free(struct front *front);
+
+/* Takes over a connected, non-blocking socket. */
+void front_add_client(struct front *front, int fd, bool is_local);
+
+/* Sends what was answered since; before the loop sleeps. */
+void front_flush(struct front *front);
+
+/*
+ * Answers what has been received, then says goodbye: no new commands are
+ * read. Wait until front_owed() is 0, give the others a moment to hang up
+ * themselves, then front_drop_all().
+ */
+void front_drain(struct front *front);
+size_t front_clients(const struct front *front);
+size_t front_owed(const struct front *front); /* clients with replies still to come or to go */
+void front_drop_all(struct front *front);
+
+struct ladder_context *front_ladder(const struct front *front);
+struct census *front_census(const struct front *front);
+struct worker_metrics *front_metrics(const struct front *front);
+
+/* ---- for request.c and the commands behind it ---- */
+
+/* What a connection is; commands read and change it. */
+struct client_session {
+	int64_t id;
+	int resp; /* 2 or 3 */
+	bool is_authenticated;
+	struct link_choice link;
+	char *name;                /* CLIENT SETNAME; NULL: none */
+	char *library, *lib_version;
+	int64_t connected_ms;
+	char address[64];
+};
+
+struct front *client_front(const struct client *client);
+struct client_session *client_session(struct client *client);
+
+/* Where the reply of the command being handled goes, when it is known now. */
+struct buf *client_reply(struct client *client);
+/* Hang up once everything so far has been sent. */
+void client_finish(struct client *client);
+
+/* A reply that will be known later; keeps its place in the order. */
+struct slot;
+struct slot *slot_new(struct client *client);
+struct buf *slot_out(struct slot *slot);
+/* The reply is complete. From here on the slot is not the caller's. */
+void slot_done(struct slot *slot);
+/* RESP version to write the reply in: the client's when the command came. */
+int slot_resp(const struct slot *slot);
+
+#endif

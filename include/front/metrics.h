@@ -1,0 +1,37 @@
+/*
+ * What one worker counts, and the census of all: who wants a figure of the
+ * whole process adds the workers' up.
+ */
+#ifndef SIDECAR_FRONT_METRICS_H
+#define SIDECAR_FRONT_METRICS_H
+
+#include "ladder/backends.h"
+#include "ladder/metrics.h"
+#include "upstream/metrics.h"
+
+/* As in sidecar_requests_total{class}. */
+enum request_class { REQUEST_READ, REQUEST_WRITE, REQUEST_SESSION, REQUEST_LOCAL, REQUEST_CLASSES };
+
+struct worker_metrics {
+	_Alignas(64) struct ladder_metrics ladder;
+	struct redis_metrics redis;
+	counter requests[REQUEST_CLASSES];
+};
+
+/* Made before the threads start; counters in it are shared by them. */
+struct census {
+	struct backends *backends;
+	const struct worker_metrics *const *workers;
+	size_t worker_count;
+	int64_t started_ms; /* monotonic */
+	_Atomic int64_t clients;
+	_Atomic int64_t next_client_id;
+	_Atomic bool is_draining;
+	_Atomic bool is_warm; /* warm-up done, or there is none */
+};
+
+/* The sum of one counter, by its offset in struct worker_metrics. */
+int64_t census_sum(const struct census *census, size_t offset);
+#define CENSUS_SUM(census, field) census_sum(census, offsetof(struct worker_metrics, field))
+
+#endif

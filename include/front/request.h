@@ -1,0 +1,10 @@
+/* One command to its answer. Worker's thread. */
+#ifndef SIDECAR_FRONT_REQUEST_H
+#define SIDECAR_FRONT_REQUEST_H
+
+#include "front/client.h"
+
+/* Answers now (client_reply) or later (slot_new), exactly once. argc > 0. */
+void request_handle(struct client *client, const struct request_parser *parser);
+
+#endif
