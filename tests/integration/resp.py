@@ -56,7 +56,7 @@ def decode(data, at=0):
     end = data.find(b"\r\n", at)
     if end < 0:
         raise Incomplete(len(data) + 1)
-    kind, line, at = data[at : at + 1], bytes(data[at + 1 : end]), end + 2
+    kind, line, at = bytes(data[at : at + 1]), bytes(data[at + 1 : end]), end + 2
     if kind == b"+":
         return line.decode("utf-8", "surrogateescape"), at
     if kind == b"-":
@@ -175,7 +175,7 @@ class Client:
         return [self.read() for _ in commands]
 
     def read_to_end(self, seconds=5.0):
-        """Everything until the other side closes, or the time is over."""
+        """(everything until the other side closes or says nothing for so long, is closed)"""
         deadline = time.monotonic() + seconds
         data = bytes(self.buffer)
         self.buffer.clear()
@@ -187,6 +187,7 @@ class Client:
                 if not chunk:
                     return data, True
                 data += chunk
+                deadline = time.monotonic() + seconds
         except socket.timeout:
             pass
         except ConnectionResetError:

@@ -61,7 +61,9 @@ class Sidecar(Process):
         for name, keys in ({"plan": PLAN_MAP} if maps is None else maps).items():
             self.sections[f"map {name}"] = keys
         self.file = os.path.join(self.directory, "sidecar.ini")
-        self.env = env or {}
+        # Defaults of [redis] and [postgres]: what the developer's shell has set is no test's.
+        self.env = {"REDIS_URL": "", "DATABASE_URL": "", "UPSTASH_REDIS_REST_TOKEN": "",
+                    **(env or {})}
         self.arguments = list(arguments)
         self.descriptors = descriptors
         self._opened = []
