@@ -209,7 +209,6 @@ name_target(struct postgres_target *target)
 	buf_append(&name, "", 1);
 	target->name = alloc_text(name.at);
 	buf_free(&name);
-	target->user = alloc_text(postgres_target_option(target, "user", "PGUSER"));
 }
 
 struct postgres_target *
@@ -251,7 +250,6 @@ postgres_target_free(struct postgres_target *target)
 	PQconninfoFree(target->options);
 	free(target->hosts);
 	free(target->name);
-	free(target->user);
 	free(target);
 }
 

@@ -87,7 +87,6 @@ TEST(hosts_with_ports_sockets_and_addresses)
 	CHECK_TEXT(t->hosts[2].name, "::1");
 	CHECK(!postgres_host_needs_resolving(&t->hosts[2]));
 	CHECK_TEXT(t->name, "a.example:1,10.0.0.1:2,::1:3/app");
-	CHECK_TEXT(t->user, "u");
 	postgres_target_free(t);
 
 	t = postgres_target_new("host=/run/postgresql,b hostaddr=,10.0.0.2 port=6432", error, sizeof(error));
