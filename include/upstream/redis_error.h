@@ -16,6 +16,9 @@ struct redis_failure {
 __attribute__((format(printf, 3, 4))) void redis_fail(struct redis_failure *failure,
     enum failure_kind kind, const char *format, ...);
 
+/* FAILURE_TIMEOUT: "WAITED_FOR within 5 s". */
+void redis_fail_by_timeout(struct redis_failure *failure, const char *waited_for, int64_t wait_ms);
+
 /* The kind of "Redis cannot serve" that an error reply means, or -1 when the
  * error is about the command. `reply` starts with '-'. */
 int redis_error_kind(struct slice reply);

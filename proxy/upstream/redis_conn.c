@@ -5,8 +5,6 @@
 #include "upstream/redis_conn.h"
 
 #include <assert.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,18 +15,16 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/resp.h"
+#include "upstream/redis_dial.h"
 #include "upstream/redis_greeting.h"
 #include "upstream/redis_socket.h"
-#include "upstream/resolve.h"
 
 /* Reads of one loop turn, so that one busy connection lets the others in. */
 #define READS_PER_TURN 16
 #define RESP_TYPES "+-:$*_,#(!=%~>|"
 
 enum conn_state {
-	CONN_RESOLVING,
-	CONN_CONNECTING,
-	CONN_SECURING,
+	CONN_DIALLING, /* RESOLVING to SECURING, in redis_dial.c */
 	CONN_GREETING,
 	CONN_READY,
 	CONN_CLOSED,
@@ -36,31 +32,27 @@ enum conn_state {
 
 struct redis_conn {
 	struct event_base *base;
-	struct evdns_base *dns;
 	const struct redis_target *target;
 	struct redis_conn_options options;
 	const struct redis_conn_events *events;
 	void *arg;
 	enum conn_state state;
 	bool is_paused;
-	bool is_freed;     /* inside one of our callbacks: it goes when that returns */
-	bool is_broken;    /* a write failed: what can still be read is, then it closes */
-	int depth;         /* of handlers that are using us */
+	bool is_freed;  /* inside one of our callbacks: it goes when that returns */
+	bool is_broken; /* a write failed: what can still be read is, then it closes */
+	int depth;      /* of handlers that are using us */
 
-	struct resolve *resolve;
-	char addresses[RESOLVE_MAX_ADDRESSES][RESOLVE_ADDRESS_SIZE];
-	int address_count;
-	int address_next;
-
+	int64_t due_ms; /* when it has to be READY */
+	struct redis_dial *dial; /* while DIALLING */
 	struct redis_socket socket;
-	struct event readable, writable;
-	bool has_events; /* the two are about the socket that is open */
-	bool is_reading, is_writing; /* they are in the loop */
-	struct event deadline; /* of the state, before READY */
-	struct event later;    /* on with it, one turn later */
-	int64_t due_ms;        /* when it has to be READY */
-
 	struct redis_greeting greeting;
+	struct event deadline; /* while GREETING */
+
+	struct event readable, writable;
+	bool has_events;             /* the two are about the socket */
+	bool is_reading, is_writing; /* they are in the loop */
+	struct event later;          /* reads on, one turn later */
+
 	struct buf in;
 	struct resp_scan scan;
 	struct redis_failure failure;
@@ -68,11 +60,8 @@ struct redis_conn {
 
 static void on_later(evutil_socket_t fd, short what, void *arg);
 static void on_deadline(evutil_socket_t fd, short what, void *arg);
-static void on_resolved(const char *const *addresses, int count, const char *error, void *arg);
+static void on_dialled(const struct redis_failure *failure, void *arg);
 static void on_socket(evutil_socket_t fd, short what, void *arg);
-static void connect_next(struct redis_conn *conn);
-static void start_securing(struct redis_conn *conn);
-static void go_on_securing(struct redis_conn *conn);
 static void start_greeting(struct redis_conn *conn);
 static void read_some(struct redis_conn *conn);
 static void send_some(struct redis_conn *conn);
@@ -81,9 +70,8 @@ static void send_some(struct redis_conn *conn);
 static void
 enter(struct redis_conn *conn, enum conn_state state)
 {
-	/* CONNECTING follows itself, from one address to the next. */
-	assert(conn->state != CONN_CLOSED);
-	assert(state == CONN_CONNECTING ? conn->state <= CONN_CONNECTING : state > conn->state);
+	assert(state > conn->state);
+	assert(state != CONN_READY || conn->state == CONN_GREETING);
 	conn->state = state;
 }
 
@@ -95,14 +83,6 @@ on_a_later_turn(struct redis_conn *conn)
 	event_add(&conn->later, &at_once);
 }
 
-static void
-set_deadline(struct redis_conn *conn, int64_t wait_ms)
-{
-	struct timeval wait = { wait_ms / 1000, wait_ms % 1000 * 1000 };
-
-	event_add(&conn->deadline, &wait);
-}
-
 struct redis_conn *
 redis_conn_new(struct event_base *base, struct evdns_base *dns, const struct redis_target *target,
     const struct redis_conn_options *options, const struct redis_conn_events *events, void *arg)
@@ -110,12 +90,11 @@ redis_conn_new(struct event_base *base, struct evdns_base *dns, const struct red
 	struct redis_conn *conn = alloc_zero(sizeof(*conn));
 
 	conn->base = base;
-	conn->dns = dns;
 	conn->target = target;
 	conn->options = *options;
 	conn->events = events;
 	conn->arg = arg;
-	conn->state = CONN_RESOLVING;
+	conn->state = CONN_DIALLING;
 	conn->greeting = (struct redis_greeting){
 		.target = target,
 		.name = options->client_name,
@@ -126,11 +105,8 @@ redis_conn_new(struct event_base *base, struct evdns_base *dns, const struct red
 	evtimer_assign(&conn->deadline, base, on_deadline, conn);
 	evtimer_assign(&conn->later, base, on_later, conn);
 	conn->due_ms = clock_mono_ms() + options->connect_ms;
-	set_deadline(conn, options->connect_ms);
-	if (target->path != NULL)
-		on_a_later_turn(conn); /* or a refusal would come inside this call */
-	else
-		conn->resolve = resolve_start(base, dns, target->host, on_resolved, conn);
+	conn->dial = redis_dial_new(base, dns, target, &conn->socket, options->connect_ms,
+	    on_dialled, conn);
 	return conn;
 }
 
@@ -149,8 +125,8 @@ close_socket(struct redis_conn *conn)
 static void
 stop(struct redis_conn *conn)
 {
-	resolve_cancel(conn->resolve);
-	conn->resolve = NULL;
+	redis_dial_free(conn->dial);
+	conn->dial = NULL;
 	event_del(&conn->deadline);
 	event_del(&conn->later);
 	close_socket(conn);
@@ -196,54 +172,31 @@ fail(struct redis_conn *conn)
 	conn->events->closed(conn, conn->failure.kind, conn->failure.reason, conn->arg);
 }
 
-static const char *
-seconds(int64_t ms, char text[32])
-{
-	snprintf(text, 32, ms % 1000 == 0 ? "%" PRId64 " s" : "%" PRId64 " ms",
-	    ms % 1000 == 0 ? ms / 1000 : ms);
-	return text;
-}
-
 static void
 on_deadline(evutil_socket_t fd, short what, void *arg)
 {
-	static const char *const waited_for[] = {
-		[CONN_RESOLVING] = "no answer from the resolver",
-		[CONN_CONNECTING] = "no connection",
-		/* A Redis without TLS takes the handshake for half a command. */
-		[CONN_SECURING] = "no answer to the TLS handshake (redis://?)",
-		[CONN_GREETING] = "no answer to HELLO",
-	};
 	struct redis_conn *conn = arg;
-	char text[32];
 
-	(void)fd;
-	(void)what;
+	(void)fd, (void)what;
 	begin(conn);
-	redis_fail(&conn->failure, FAILURE_TIMEOUT, "%s within %s", waited_for[conn->state],
-	    seconds(conn->options.connect_ms, text));
-	if (conn->state == CONN_CONNECTING && conn->address_next < conn->address_count)
-		connect_next(conn);
-	else
-		fail(conn);
+	redis_fail_by_timeout(&conn->failure, "no answer to HELLO", conn->options.connect_ms);
+	fail(conn);
 	end(conn);
 }
 
 static void
-on_resolved(const char *const *addresses, int count, const char *error, void *arg)
+on_dialled(const struct redis_failure *failure, void *arg)
 {
 	struct redis_conn *conn = arg;
 
 	begin(conn);
-	conn->resolve = NULL;
-	for (int i = 0; i < count; i++)
-		snprintf(conn->addresses[i], RESOLVE_ADDRESS_SIZE, "%s", addresses[i]);
-	conn->address_count = count;
-	if (count == 0) {
-		redis_fail(&conn->failure, FAILURE_CONNECT, "%s", error);
+	if (failure != NULL) {
+		conn->failure = *failure;
 		fail(conn);
 	} else {
-		connect_next(conn);
+		redis_dial_free(conn->dial);
+		conn->dial = NULL;
+		start_greeting(conn);
 	}
 	end(conn);
 }
@@ -271,74 +224,6 @@ watch(struct redis_conn *conn, bool reads, bool writes)
 }
 
 static void
-connected(struct redis_conn *conn)
-{
-	int64_t left_ms = conn->due_ms - clock_mono_ms();
-
-	set_deadline(conn, left_ms > 1 ? left_ms : 1);
-	if (conn->target->tls != NULL)
-		start_securing(conn);
-	else
-		start_greeting(conn);
-}
-
-/* Tries the next address; each may take its share of the time that is left. */
-static void
-connect_next(struct redis_conn *conn)
-{
-	enum socket_step step = SOCKET_FAILED;
-
-	enter(conn, CONN_CONNECTING);
-	close_socket(conn);
-	while (step == SOCKET_FAILED && conn->address_next < conn->address_count) {
-		int left = conn->address_count - conn->address_next;
-		int64_t share_ms = (conn->due_ms - clock_mono_ms()) / left;
-
-		set_deadline(conn, share_ms > 1 ? share_ms : 1);
-		step = redis_socket_open(&conn->socket, conn->target,
-		    conn->addresses[conn->address_next++], &conn->failure);
-		if (step == SOCKET_FAILED)
-			close_socket(conn);
-	}
-	if (step == SOCKET_FAILED) {
-		fail(conn);
-		return;
-	}
-	watch_socket(conn);
-	if (step == SOCKET_DONE)
-		connected(conn);
-	else
-		watch(conn, false, true);
-}
-
-static void
-finish_connecting(struct redis_conn *conn)
-{
-	if (redis_socket_finish(&conn->socket, &conn->failure) == SOCKET_DONE)
-		connected(conn);
-	else
-		connect_next(conn);
-}
-
-static void
-start_securing(struct redis_conn *conn)
-{
-	enter(conn, CONN_SECURING);
-	go_on_securing(conn);
-}
-
-static void
-go_on_securing(struct redis_conn *conn)
-{
-	switch (redis_socket_secure(&conn->socket, conn->target, &conn->failure)) {
-	case SOCKET_DONE: start_greeting(conn); break;
-	case SOCKET_WANTS_READ: watch(conn, true, false); break;
-	case SOCKET_WANTS_WRITE: watch(conn, false, true); break;
-	case SOCKET_FAILED: fail(conn); break;
-	}
-}
-
-static void
 send_greeting(struct redis_conn *conn, struct buf *command)
 {
 	redis_socket_write(&conn->socket, buf_slice(command));
@@ -351,8 +236,12 @@ static void
 start_greeting(struct redis_conn *conn)
 {
 	struct buf command = BUF_EMPTY;
+	int64_t left_ms = conn->due_ms > clock_mono_ms() ? conn->due_ms - clock_mono_ms() : 0;
+	struct timeval left = { left_ms / 1000, left_ms % 1000 * 1000 };
 
 	enter(conn, CONN_GREETING);
+	event_add(&conn->deadline, &left);
+	watch_socket(conn);
 	watch(conn, true, false);
 	redis_greeting_start(&conn->greeting, &command);
 	send_greeting(conn, &command);
@@ -389,19 +278,10 @@ on_socket(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	begin(conn);
-	switch (conn->state) {
-	case CONN_CONNECTING: finish_connecting(conn); break;
-	case CONN_SECURING: go_on_securing(conn); break;
-	case CONN_GREETING:
-	case CONN_READY:
-		if ((what & EV_WRITE) != 0 || conn->socket.write_wants_read)
-			send_some(conn);
-		if ((what & EV_READ) != 0 || conn->socket.read_wants_write)
-			read_some(conn);
-		break;
-	case CONN_RESOLVING:
-	case CONN_CLOSED: break;
-	}
+	if ((what & EV_WRITE) != 0 || conn->socket.write_wants_read)
+		send_some(conn);
+	if ((what & EV_READ) != 0 || conn->socket.read_wants_write)
+		read_some(conn);
 	end(conn);
 }
 
@@ -410,15 +290,9 @@ on_later(evutil_socket_t fd, short what, void *arg)
 {
 	struct redis_conn *conn = arg;
 
-	(void)fd;
-	(void)what;
+	(void)fd, (void)what;
 	begin(conn);
-	if (conn->state == CONN_RESOLVING) { /* a unix socket has no name to resolve */
-		conn->address_count = 1;
-		connect_next(conn);
-	} else {
-		read_some(conn);
-	}
+	read_some(conn);
 	end(conn);
 }
 

@@ -1,6 +1,7 @@
 /* See redis_error.h. Pure. */
 #include "upstream/redis_error.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <strings.h>
@@ -43,6 +44,15 @@ redis_fail(struct redis_failure *failure, enum failure_kind kind, const char *fo
 	va_start(args, format);
 	vsnprintf(failure->reason, sizeof(failure->reason), format, args);
 	va_end(args);
+}
+
+void
+redis_fail_by_timeout(struct redis_failure *failure, const char *waited_for, int64_t wait_ms)
+{
+	bool is_even = wait_ms % 1000 == 0;
+
+	redis_fail(failure, FAILURE_TIMEOUT, "%s within %" PRId64 " %s", waited_for,
+	    is_even ? wait_ms / 1000 : wait_ms, is_even ? "s" : "ms");
 }
 
 static struct slice

@@ -21,13 +21,13 @@
 #include "base/backoff.h"
 #include "base/buf.h"
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/random.h"
+#include "upstream/redis_calls.h"
+#include "upstream/redis_tally.h"
 
 #define KEEPALIVE_MS 30000
 #define RETRY_FIRST_MS 50
 #define RETRY_MAX_MS 5000
-#define LOG_EVERY_MS 1000
 
 enum link_state {
 	LINK_IDLE,       /* not connected; the next send connects */
@@ -36,23 +36,17 @@ enum link_state {
 	LINK_PAUSING,    /* an attempt failed; refuses until the next */
 };
 
-struct calls {
-	struct redis_call *first;
-	struct redis_call **end; /* where the next one goes */
-};
-
 struct redis_link {
 	struct event_base *base;
 	struct evdns_base *dns;
 	const struct redis_target *target;
 	struct redis_link_options options;
 	struct breaker *breaker;
-	struct redis_metrics *metrics;
+	struct redis_tally tally;
 
 	enum link_state state;
 	struct redis_conn *conn; /* while CONNECTING and READY */
-	bool is_dirty;
-	bool is_freeing;
+	bool is_dirty, is_freeing;
 	bool is_proven;      /* this connection has answered a call */
 	struct calls calls;
 	struct buf waiting;  /* bytes of the calls that wait for the greeting */
@@ -64,19 +58,12 @@ struct redis_link {
 	int64_t orphans_id;
 	struct event ending;
 
-	/* The batch of replies that is being read: */
-	int64_t batch_us;    /* the clock; 0: no batch */
-	int64_t successes;
-	int64_t same_sent_us; /* a run of calls that were sent together: one entry */
-	int64_t same_count;   /* in the histogram, for all */
-
 	struct backoff backoff;
 	struct event retry;
 
 	struct redis_call ping;
 	bool is_pinging;
-	int64_t heard_us;    /* when something last came */
-	int64_t pinged_us;
+	int64_t heard_us, pinged_us; /* when something last came, a PING last went */
 	struct event keepalive;
 };
 
@@ -91,10 +78,7 @@ static void on_retry(evutil_socket_t fd, short what, void *arg);
 static void on_keepalive(evutil_socket_t fd, short what, void *arg);
 
 static const struct redis_conn_events conn_events = {
-	.ready = on_ready,
-	.reply = on_reply,
-	.batch_end = on_batch_end,
-	.closed = on_closed,
+	.ready = on_ready, .reply = on_reply, .batch_end = on_batch_end, .closed = on_closed,
 };
 
 /* The one setter of `state`. */
@@ -108,39 +92,9 @@ enter(struct redis_link *link, enum link_state state)
 }
 
 static void
-calls_clear(struct calls *calls)
-{
-	calls->first = NULL;
-	calls->end = &calls->first;
-}
-
-static void
-calls_add(struct calls *calls, struct redis_call *call)
-{
-	call->next = NULL;
-	*calls->end = call;
-	calls->end = &call->next;
-}
-
-static struct redis_call *
-calls_pop(struct calls *calls)
-{
-	struct redis_call *call = calls->first;
-
-	if (call == NULL)
-		return NULL;
-	calls->first = call->next;
-	if (calls->first == NULL)
-		calls->end = &calls->first;
-	return call;
-}
-
-static void
 start_timer(struct event *timer, int64_t wait_ms)
 {
-	struct timeval wait = { wait_ms / 1000, wait_ms % 1000 * 1000 };
-
-	event_add(timer, &wait);
+	event_add(timer, &(struct timeval){ wait_ms / 1000, wait_ms % 1000 * 1000 });
 }
 
 struct redis_link *
@@ -159,7 +113,7 @@ redis_link_new(struct event_base *base, struct evdns_base *dns, const struct red
 	if (link->options.keepalive_ms == 0)
 		link->options.keepalive_ms = KEEPALIVE_MS;
 	link->breaker = breaker;
-	link->metrics = metrics;
+	link->tally = (struct redis_tally){ .metrics = metrics, .breaker = breaker };
 	link->ping.is_keepalive = true;
 	calls_clear(&link->calls);
 	calls_clear(&link->ended);
@@ -168,29 +122,6 @@ redis_link_new(struct event_base *base, struct evdns_base *dns, const struct red
 	evtimer_assign(&link->retry, base, on_retry, link);
 	evtimer_assign(&link->keepalive, base, on_keepalive, link);
 	return link;
-}
-
-/* One failure, for the breaker and for the metrics. May change the breaker,
- * and with it call us: to be called when our own state is in order. */
-static void
-report_failure(struct redis_link *link, enum failure_kind kind, const char *reason)
-{
-	counter_add(&link->metrics->errors[kind], 1);
-	breaker_failed(link->breaker, clock_mono_ms(), kind, reason);
-}
-
-static void
-log_break(const struct redis_link *link, const char *event, enum failure_kind kind,
-    const char *reason)
-{
-	static int64_t last_ms; /* of all links together: they break together */
-	char name[300];
-
-	if (!log_throttle(&last_ms, clock_mono_ms(), LOG_EVERY_MS))
-		return;
-	redis_target_name(link->target, name, sizeof(name));
-	log_warn("backend=redis server=%s event=%s kind=%s reason=\"%s\"", name, event,
-	    failure_kind_name(kind), reason);
 }
 
 /* Queues a call behind the others. Its bytes go into `waiting` or the
@@ -205,7 +136,7 @@ enqueue(struct redis_link *link, struct slice command, struct redis_call *call)
 	link->queued += command.len;
 	call->end = link->queued;
 	calls_add(&link->calls, call);
-	counter_add(&link->metrics->commands, 1);
+	counter_add(&link->tally.metrics->commands, 1);
 	link->is_dirty = true;
 	if (link->state == LINK_CONNECTING)
 		buf_append_slice(&link->waiting, command);
@@ -253,7 +184,7 @@ redis_link_overdue(struct redis_link *link, struct redis_call *call)
 	if (call->is_overdue)
 		return;
 	call->is_overdue = true;
-	report_failure(link, FAILURE_TIMEOUT, "no answer within its budget");
+	redis_tally_failures(&link->tally, 1, FAILURE_TIMEOUT, "no answer within its budget");
 }
 
 static void
@@ -264,7 +195,7 @@ start_connecting(struct redis_link *link)
 		.database = -1,
 		.client_name = link->options.client_name,
 		.connect_ms = link->options.connect_ms,
-		.commands = &link->metrics->commands,
+		.commands = &link->tally.metrics->commands,
 	};
 
 	assert(link->conn == NULL && link->calls.first == NULL);
@@ -299,69 +230,23 @@ on_ready(struct redis_conn *conn, void *arg)
 	redis_conn_flush(conn);
 }
 
-/* The latencies of calls that were sent together and answered together are
- * the same: they are counted in one go. */
-static void
-count_latency(struct redis_link *link, int64_t sent_us)
-{
-	if (link->same_count > 0 && link->same_sent_us != sent_us) {
-		histogram_add_many(&link->metrics->seconds, link->batch_us - link->same_sent_us,
-		    link->same_count);
-		link->same_count = 0;
-	}
-	link->same_sent_us = sent_us;
-	link->same_count++;
-}
-
-static void
-flush_batch(struct redis_link *link)
-{
-	int64_t successes = link->successes;
-
-	if (link->batch_us == 0)
-		return;
-	if (link->same_count > 0)
-		histogram_add_many(&link->metrics->seconds, link->batch_us - link->same_sent_us,
-		    link->same_count);
-	link->same_count = 0;
-	link->successes = 0;
-	link->batch_us = 0;
-	for (; successes > 0; successes--)
-		breaker_succeeded(link->breaker, link->heard_us / 1000);
-}
-
-/* Redis cannot serve, says Redis. */
-static void
-sick_answer(struct redis_link *link, struct redis_call *call, enum failure_kind kind,
-    struct slice reply)
-{
-	char code[REDIS_ERROR_CODE_SIZE];
-
-	if (!call->is_overdue)
-		report_failure(link, kind, redis_error_code(reply, code));
-	call->done(call, CALL_SICK, reply);
-}
-
 static void
 answer(struct redis_link *link, struct redis_call *call, char type, struct slice reply)
 {
+	char code[REDIS_ERROR_CODE_SIZE];
 	int kind = type == '-' ? redis_error_kind(reply) : -1;
 
-	count_latency(link, call->sent_us);
+	redis_tally_answer(&link->tally, call->sent_us);
 	link->is_proven = true;
-	if (call->is_keepalive) {
+	if (call->is_keepalive)
 		link->is_pinging = false;
-		if (kind >= 0)
-			report_failure(link, (enum failure_kind)kind, "PING refused");
-		return;
-	}
-	if (kind >= 0) {
-		sick_answer(link, call, (enum failure_kind)kind, reply);
-		return;
-	}
-	if (!call->is_overdue)
-		link->successes++;
-	call->done(call, CALL_ANSWERED, reply);
+	if (kind < 0 && !call->is_overdue)
+		redis_tally_success(&link->tally);
+	if (kind >= 0 && !call->is_overdue)
+		redis_tally_failures(&link->tally, 1, (enum failure_kind)kind,
+		    redis_error_code(reply, code));
+	if (!call->is_keepalive)
+		call->done(call, kind >= 0 ? CALL_SICK : CALL_ANSWERED, reply);
 }
 
 static void
@@ -370,8 +255,7 @@ on_reply(struct redis_conn *conn, char type, struct slice reply, void *arg)
 	struct redis_link *link = arg;
 	struct redis_call *call;
 
-	if (link->batch_us == 0)
-		link->batch_us = link->heard_us = clock_mono_us();
+	link->heard_us = redis_tally_now_us(&link->tally);
 	if (type == '>') {
 		if (link->options.pushed != NULL)
 			link->options.pushed(reply, link->options.arg);
@@ -392,7 +276,7 @@ on_batch_end(struct redis_conn *conn, void *arg)
 	struct redis_link *link = arg;
 
 	(void)conn;
-	flush_batch(link);
+	redis_tally_end(&link->tally);
 	if (link->backoff.tries > 0 && link->is_proven)
 		backoff_reset(&link->backoff);
 }
@@ -432,7 +316,7 @@ give_up(struct redis_link *link)
 	event_del(&link->keepalive);
 	if (link->ended.first != NULL)
 		start_timer(&link->ending, 0);
-	flush_batch(link);
+	redis_tally_end(&link->tally);
 	return uncounted;
 }
 
@@ -467,9 +351,9 @@ on_closed(struct redis_conn *conn, enum failure_kind kind, const char *reason, v
 	 * harm, by the next send. */
 	enter(link, was_proven || failures == 0 ? LINK_IDLE : LINK_PAUSING);
 	if (failures > 0)
-		log_break(link, was_ready ? "connection_lost" : "connect_failed", kind, reason);
-	for (int64_t i = 0; i < failures; i++)
-		report_failure(link, kind, reason);
+		redis_tally_log(link->target, was_ready ? "connection_lost" : "connect_failed",
+		    kind, reason);
+	redis_tally_failures(&link->tally, failures, kind, reason);
 	if (link->state == LINK_PAUSING)
 		try_again_later(link);
 	else if (was_proven && link->state == LINK_IDLE && breaker_allows(link->breaker))
@@ -481,8 +365,7 @@ on_retry(evutil_socket_t fd, short what, void *arg)
 {
 	struct redis_link *link = arg;
 
-	(void)fd;
-	(void)what;
+	(void)fd, (void)what;
 	if (breaker_allows(link->breaker))
 		start_connecting(link);
 	else
@@ -515,8 +398,7 @@ end_calls(struct redis_link *link)
 static void
 on_ending(evutil_socket_t fd, short what, void *arg)
 {
-	(void)fd;
-	(void)what;
+	(void)fd, (void)what;
 	end_calls(arg);
 }
 
@@ -539,8 +421,7 @@ on_keepalive(evutil_socket_t fd, short what, void *arg)
 	int64_t now_us = clock_mono_us();
 	int64_t silent_ms = (now_us - link->heard_us) / 1000;
 
-	(void)fd;
-	(void)what;
+	(void)fd, (void)what;
 	if (link->is_pinging && link->heard_us <= link->pinged_us) {
 		on_closed(link->conn, FAILURE_TIMEOUT, "no answer to PING", link);
 	} else if (link->is_pinging) { /* behind calls that are being answered */

@@ -6,6 +6,7 @@
 #include "upstream/resolve.h"
 
 #include <arpa/inet.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@
 #include <event2/util.h>
 
 #include "base/alloc.h"
+#include "base/log.h"
 
 struct resolve {
 	struct event later; /* calls done */
@@ -39,11 +41,27 @@ read_system_files(struct evdns_base *dns)
 	evdns_base_resolv_conf_parse(dns, DNS_OPTIONS_ALL, "/etc/resolv.conf");
 }
 
+/* evdns would write its complaints to standard error in a form of its own. */
+static void
+on_evdns_log(int is_warning, const char *text)
+{
+	(void)is_warning;
+	log_debug("event=resolver text=\"%s\"", text);
+}
+
+static void
+set_evdns_log(void)
+{
+	evdns_set_log_fn(on_evdns_log);
+}
+
 struct evdns_base *
 resolve_base_new(struct event_base *base)
 {
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	struct evdns_base *dns = evdns_base_new(base, EVDNS_BASE_DISABLE_WHEN_INACTIVE);
 
+	pthread_once(&once, set_evdns_log);
 	if (dns == NULL)
 		return NULL;
 	/* evdns's own 5 s x 3 is longer than anybody here waits. What
@@ -88,8 +106,7 @@ on_later(evutil_socket_t fd, short what, void *arg)
 	struct resolve *resolve = arg;
 	const char *addresses[RESOLVE_MAX_ADDRESSES];
 
-	(void)fd;
-	(void)what;
+	(void)fd, (void)what;
 	for (int i = 0; i < resolve->count; i++)
 		addresses[i] = resolve->addresses[i];
 	if (resolve->is_unanswered)
