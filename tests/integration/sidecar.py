@@ -48,7 +48,7 @@ class Sidecar(Process):
     `maps` are [map NAME] sections; the default one is PLAN_MAP as `plan`.
     """
 
-    def __init__(self, session, maps=None, env=None, arguments=(), descriptors=None, **sections):
+    def __init__(self, session, maps=None, env=None, arguments=(), prefix=(), **sections):
         super().__init__(session, "sidecar")
         self.port = free_port()
         self.admin_port = free_port()
@@ -65,7 +65,7 @@ class Sidecar(Process):
         self.env = {"REDIS_URL": "", "DATABASE_URL": "", "UPSTASH_REDIS_REST_TOKEN": "",
                     **(env or {})}
         self.arguments = list(arguments)
-        self.descriptors = descriptors
+        self.prefix = list(prefix)  # prlimit, unshare ...: a program that runs it
         self._opened = []
         self._client = None
 
@@ -79,8 +79,7 @@ class Sidecar(Process):
 
     def start(self, wait=True):
         self.write_file()
-        limits = ["prlimit", f"--nofile={self.descriptors}"] if self.descriptors else []
-        self.spawn(limits + [BINARY, "-c", self.file, *self.arguments], env=self.env)
+        self.spawn(self.prefix + [BINARY, "-c", self.file, *self.arguments], env=self.env)
         if wait:
             eventually(self._answers, 10, what="PING")
         return self

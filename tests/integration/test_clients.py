@@ -42,7 +42,7 @@ def test_one_client_too_many_is_told_so_and_closed(start_sidecar):
 
 
 def test_out_of_descriptors_existing_clients_live_on(redis, pgbouncer, plans, start_sidecar):
-    sidecar = start_sidecar(descriptors=64, redis={"url": redis.url},
+    sidecar = start_sidecar(prefix=["prlimit", "--nofile=64"], redis={"url": redis.url},
                             postgres={"url": pgbouncer.url})
     old = sidecar.client()
     assert old.call("GET", "plan:20") == plans.bytes(20)

@@ -1,5 +1,8 @@
 """Backends that hang, drip, lie or hang up: every read is still answered in time."""
 
+import os
+import socket
+import subprocess
 import time
 
 import pytest
@@ -160,3 +163,42 @@ def test_one_slow_reply_stalls_no_reply_behind_it_past_its_own_deadline(
     assert replies == [plans.bytes(300), plans.bytes(1), plans.bytes(1)]
     assert time.monotonic() - start < 0.3
     proxy.release()
+
+
+def test_a_resolver_that_never_answers_delays_nobody(session, pgbouncer, plans, start_sidecar):
+    """In a mount namespace of its own, /etc/resolv.conf names a server that is silent."""
+    directory = session.directory("resolver")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        file = os.path.join(directory, "resolv.conf")
+        with open(file, "w") as config:
+            config.write(f"nameserver 127.0.0.1:{silent.getsockname()[1]}\n")
+        private = ["unshare", "--mount", "sh", "-c",
+                   f'mount --bind {file} /etc/resolv.conf && exec "$@"', "sh"]
+        if subprocess.run(private + ["true"], capture_output=True).returncode != 0:
+            pytest.skip("needs root, for a mount namespace")
+        sidecar = start_sidecar(prefix=private, redis={"url": "redis://redis.example:6379"},
+                                postgres={"url": pgbouncer.url})
+        client = sidecar.client()
+        for number in range(1, 101):
+            reply, seconds = client.timed("GET", f"plan:{number}")
+            assert reply == plans.bytes(number) and seconds < 0.4
+            assert client.timed("PING")[1] < 0.1
+        silent.settimeout(5)
+        assert silent.recv(1000), "the name was never asked for"
+
+
+def test_a_name_that_does_not_exist_delays_nobody(redis, plans, pgbouncer, start_sidecar):
+    sidecar = start_sidecar(redis={"url": "redis://no-such-host.invalid:6379"},
+                            postgres={"url": pgbouncer.url})
+    client = sidecar.client()
+    for number in range(1, 101):
+        reply, seconds = client.timed("GET", f"plan:{number}")
+        assert reply == plans.bytes(number) and seconds < 0.4
+    url = pgbouncer.url.replace("127.0.0.1", "no-such-host.invalid")
+    other = start_sidecar(redis={"url": redis.url}, postgres={"url": url})
+    redis.call("SET", "plan:400", plans.text(400))
+    for number in range(400, 450):
+        reply, seconds = other.client().timed("GET", f"plan:{number}")
+        assert reply == (plans.bytes(400) if number == 400 else plans.FREE.encode())
+        assert seconds < 0.4
