@@ -236,8 +236,8 @@ static void
 start_greeting(struct redis_conn *conn)
 {
 	struct buf command = BUF_EMPTY;
-	int64_t left_ms = conn->due_ms > clock_mono_ms() ? conn->due_ms - clock_mono_ms() : 0;
-	struct timeval left = { left_ms / 1000, left_ms % 1000 * 1000 };
+	int64_t left_ms = conn->due_ms - clock_mono_ms();
+	struct timeval left = { left_ms / 1000, left_ms > 0 ? left_ms % 1000 * 1000 : 0 };
 
 	enter(conn, CONN_GREETING);
 	event_add(&conn->deadline, &left);

@@ -247,7 +247,7 @@ read_user_info(struct redis_target *target, const struct parts *parts, struct sl
 	    "user or password has a '%' without two hexadecimal digits (write %25 for '%')";
 	struct slice user = parts->user_info, password = SLICE_NONE;
 	const char *colon = user.len > 0 ? memchr(user.at, ':', user.len) : NULL;
-	size_t len;
+	size_t len = 0;
 
 	if (colon != NULL) {
 		user = before(user, colon);

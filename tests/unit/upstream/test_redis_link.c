@@ -86,7 +86,7 @@ await(int count)
 		is_enough = false;
 		true_after(&is_enough, 20);
 	}
-	CHECK_INT(ended, count);
+	CHECK(ended >= count);
 }
 
 static void
@@ -123,14 +123,20 @@ static struct redis_link_options options = {
 };
 
 static void
-open_link(int port, const struct breaker_policy *with)
+open_link_to(struct redis_target *to, const struct breaker_policy *with)
 {
 	sent = ended = orphans = pushes = 0;
 	memset(&metrics, 0, sizeof(metrics));
 	calls = calloc(MAX_CALLS + 1, sizeof(*calls));
-	target = target_of(NULL, "redis://127.0.0.1:%d", port);
+	target = to;
 	breaker = breaker_new("redis", with, 1, NULL, NULL);
 	link_ = redis_link_new(base, NULL, target, &options, breaker, &metrics);
+}
+
+static void
+open_link(int port, const struct breaker_policy *with)
+{
+	open_link_to(target_of(NULL, "redis://127.0.0.1:%d", port), with);
 }
 
 /* Every call must have ended once by then. */
@@ -225,6 +231,46 @@ TEST(a_hundred_thousand_pipelined_calls_are_answered_in_order)
 	stop_redis(pid);
 }
 
+TEST(many_calls_of_all_sizes_pass_over_tls_in_order)
+{
+	enum { CALLS = 3000 };
+	struct cert ca = make_cert("ca", NULL, NULL, 7200);
+	struct cert cert = make_cert("server", "DNS:localhost", &ca, 7200);
+	int port = free_port();
+	char number[8], *command = malloc(70000);
+	const char *redis_options[] = { "--port", "0", "--tls-port", number, "--tls-cert-file",
+		cert.crt_path, "--tls-key-file", cert.key_path, "--tls-auth-clients", "no", NULL };
+	pid_t pid;
+
+	snprintf(number, sizeof(number), "%d", port);
+	pid = start_redis(port, redis_options);
+	options.connect_ms = 5000;
+	open_link_to(target_of(ca.crt_path, "rediss://localhost:%d", port), &policy);
+	options.connect_ms = 300;
+	for (int i = 0; i < CALLS; i++) {
+		int size = i % 100 == 0 ? 60000 : 20 + i % 7 * 300;
+		int start = sprintf(command, "*2\r\n$4\r\nECHO\r\n$%d\r\n%-10d", size, i);
+
+		memset(command + start, 'x', (size_t)size - 10);
+		strcpy(command + start + size - 10, "\r\n");
+		CHECK(send_one(command));
+		if (i % 500 == 0)
+			await(i / 2);
+	}
+	await(CALLS);
+	for (int i = 0; i < CALLS; i++) {
+		if (calls[i].order != i || atoi(strchr(calls[i].reply, '\n')) != i) {
+			CHECK_INT(calls[i].order, i);
+			break;
+		}
+	}
+	CHECK_INT(errors(), 0);
+	close_link();
+	stop_redis(pid);
+	free(command);
+	free_cert(&ca), free_cert(&cert);
+}
+
 TEST(done_may_send_more_on_the_link)
 {
 	int port = free_port();
@@ -254,6 +300,7 @@ TEST(done_may_close_the_link)
 	CHECK_INT(calls[0].result, CALL_ANSWERED);
 	CHECK_INT(calls[1].result, CALL_LOST);
 	CHECK_INT(calls[2].result, CALL_LOST);
+	CHECK_INT(ended, 3);
 	CHECK_INT(orphans, 1);
 	CHECK(!redis_link_is_ready(link_));
 	close_link();
