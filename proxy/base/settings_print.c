@@ -27,7 +27,7 @@ line_reads_back(struct slice line, bool is_first)
 		return is_first;
 	if (settings_is_blank(line.at[0]) || settings_is_blank(line.at[line.len - 1]))
 		return false;
-	if (line.at[0] == ';' || (!is_first && line.at[0] == '#'))
+	if (!is_first && (line.at[0] == ';' || line.at[0] == '#'))
 		return false;
 	for (size_t i = 1; i < line.len; i++) {
 		if (line.at[i] == ';' && settings_is_blank(line.at[i - 1]))
@@ -96,8 +96,9 @@ print_value(const struct shown *shown, struct slice value, FILE *out)
 {
 	struct slice line = take_line(&value);
 
-	fprintf(out, "%s =%s%.*s", shown->row->key, line.len > 0 ? " " : "", (int)line.len,
-	    line.len > 0 ? line.at : "");
+	/* Behind a blank, ';' would begin a comment. */
+	fprintf(out, "%s =%s%.*s", shown->row->key, line.len > 0 && line.at[0] != ';' ? " " : "",
+	    (int)line.len, line.len > 0 ? line.at : "");
 	print_origin(shown, out);
 	while (value.at != NULL) {
 		line = take_line(&value);

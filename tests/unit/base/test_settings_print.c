@@ -51,7 +51,7 @@ TEST(what_is_printed_loads_as_the_same)
 		      "[redis]\nurl = redis://h:1/2\n[limits]\nper_user = 0\nper_ip = 7/h\n"
 		      "[warm]\nquery = SELECT id\n FROM t;\nmap = m\n" MAP
 		      "  FROM a;x\n # no\n  -- yes\nfree = {\"a\":\"#;\"}\ntype = hash\n"
-		      "missing = free\nlimit = off\n[map n]\nkey = n:{id:uuid}\nquery = y\n");
+		      "missing = free\nlimit = off\n[map n]\nkey = n:{id:uuid}\nquery =;y\n");
 	CHECK_TEXT(test_error, "");
 	CHECK_TEXT(s->maps[0].query, "SELECT 1\nFROM a;x\n-- yes");
 	CHECK(comes_back(s));
