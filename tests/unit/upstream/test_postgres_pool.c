@@ -9,7 +9,7 @@
 TEST(rows_missing_rows_and_times_come_through_pgbouncer)
 {
 	NEEDS_SERVERS;
-	struct asked a, b, c, d;
+	struct asked a, b, c, d, e;
 
 	open_pool(through_pgbouncer(), 2);
 	ask_now(&a, PROFILE, "42");
@@ -22,6 +22,8 @@ TEST(rows_missing_rows_and_times_come_through_pgbouncer)
 	CHECK_INT(c.lookup.result, LOOKUP_MISSING);
 	ask_now(&d, PROFILE, "9"); /* NULL */
 	CHECK_INT(d.lookup.result, LOOKUP_MISSING);
+	ask_now(&e, PROFILE, "11");
+	CHECK_TEXT(e.value, "€");
 	CHECK(postgres_map_has_valid_until(pool, &maps[PROFILE]));
 	CHECK(!postgres_map_has_valid_until(pool, &maps[HIDDEN]));
 	CHECK_INT(errors(), 0);
