@@ -76,16 +76,16 @@ run_for(int64_t wait_ms)
 	true_after(&never, wait_ms);
 }
 
-/* A listening socket on a free port of the loopback address. */
+/* A socket bound to a free port of the loopback address. */
 static MAYBE_UNUSED int
-listen_free(int *port)
+bind_free(int *port)
 {
 	struct sockaddr_in address = { .sin_family = AF_INET };
 	socklen_t len = sizeof(address);
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0 || listen(fd, 64) != 0 ||
+	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0 ||
 	    getsockname(fd, (struct sockaddr *)&address, &len) != 0)
 		abort();
 	*port = ntohs(address.sin_port);
@@ -93,11 +93,23 @@ listen_free(int *port)
 }
 
 static MAYBE_UNUSED int
+listen_free(int *port)
+{
+	int fd = bind_free(port);
+
+	if (listen(fd, 64) != 0)
+		abort();
+	return fd;
+}
+
+/* A port that refuses connections, until redis-server listens there: it stays
+ * bound, so that no test that runs beside this one is given it, too. */
+static MAYBE_UNUSED int
 free_port(void)
 {
-	int port;
+	int port, on = 1, fd = bind_free(&port);
 
-	close(listen_free(&port));
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	return port;
 }
 

@@ -1,5 +1,7 @@
 #include "upstream/redis_conn.h"
 
+#include <sys/un.h>
+
 #include "redis_world.h"
 
 /* What has happened to the one connection under test. */
@@ -203,6 +205,24 @@ TEST(it_selects_its_database)
 	stop_redis(pid);
 }
 
+/* redis-server opens its unix socket after its port. */
+static void
+wait_for_unix(const char *path)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	bool is_up = false;
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+	for (int i = 0; i < 1000 && !is_up; i++) {
+		int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+		is_up = connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
+		close(fd);
+		if (!is_up)
+			usleep(5000);
+	}
+}
+
 TEST(it_speaks_through_a_unix_socket)
 {
 	char path[96];
@@ -214,6 +234,7 @@ TEST(it_speaks_through_a_unix_socket)
 	snprintf(number, sizeof(number), "%d", port);
 	check_fails(target_of(NULL, "unix://%s", path), 3, FAILURE_CONNECT, "no such socket");
 	pid_t pid = start_redis(port, options);
+	wait_for_unix(path);
 	check_works(target_of(NULL, "unix://%s", path), 3);
 	check_works(target_of(NULL, "unix://%s", path), 2);
 	stop_redis(pid);
