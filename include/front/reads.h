@@ -16,4 +16,7 @@ bool reads_handle(struct client *client, const struct request_parser *parser);
 /* Which map, id and type GET (or, for a hash map, HGETALL) of a key means. */
 void reads_question(struct client *client, struct slice key, struct question *question);
 
+/* A hash as HGETALL answers it. */
+void reads_write_hash(struct buf *out, int resp, struct slice hash);
+
 #endif

@@ -230,12 +230,18 @@ write_hmget(struct buf *out, int resp, struct slice hash, const struct hash_read
 		write_field(out, resp, hash, read->fields[i]);
 }
 
+void
+reads_write_hash(struct buf *out, int resp, struct slice hash)
+{
+	reply_map(out, resp, count_fields(hash));
+	buf_append_slice(out, hash);
+}
+
 static void
 write_hgetall(struct buf *out, int resp, struct slice hash, const struct hash_read *read)
 {
 	(void)read;
-	reply_map(out, resp, count_fields(hash));
-	buf_append_slice(out, hash);
+	reads_write_hash(out, resp, hash);
 }
 
 static void

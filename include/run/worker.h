@@ -1,0 +1,32 @@
+/*
+ * A worker: one thread with an event loop, its clients, its links to Redis
+ * and its flights. Workers share the backends (ladder/backends.h) and nothing
+ * else.
+ */
+#ifndef SIDECAR_RUN_WORKER_H
+#define SIDECAR_RUN_WORKER_H
+
+#include "front/metrics.h"
+
+struct worker;
+
+struct worker *worker_new(struct backends *backends, struct census *census,
+    const struct rules *rules);
+/* Starts the thread. False: errno says why. */
+MUST_CHECK bool worker_start(struct worker *worker);
+const struct worker_metrics *worker_metrics(const struct worker *worker);
+
+/* Any thread, until worker_join(). */
+void worker_add_client(struct worker *worker, int fd, bool is_local);
+void worker_set_rules(struct worker *worker, const struct rules *rules);
+void worker_redis_changed(struct worker *worker);
+/* Answers what is in flight, closes its clients, and ends; at `until_ms`
+ * (monotonic) at the latest. */
+void worker_drain(struct worker *worker, int64_t until_ms);
+
+/* Waits for the thread's end after worker_drain(). */
+void worker_join(struct worker *worker);
+/* After worker_join() of all, and once the keeper has stopped. */
+void worker_free(struct worker *worker);
+
+#endif

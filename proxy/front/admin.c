@@ -1,0 +1,120 @@
+/* See admin.h. */
+#include "front/admin.h"
+
+#include <errno.h>
+#include <event2/buffer.h>
+#include <event2/http.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/alloc.h"
+#include "front/exposition.h"
+#include "front/status.h"
+
+#define MAX_BODY_BYTES 4096
+#define MAX_HEADERS_BYTES 16384
+#define TIMEOUT_S 10
+
+struct admin {
+	struct evhttp *http;
+	const struct census *census;
+};
+
+static void
+answer(struct evhttp_request *request, int code, const char *type, struct slice body)
+{
+	struct evbuffer *out = evbuffer_new();
+
+	evhttp_add_header(evhttp_request_get_output_headers(request), "Content-Type", type);
+	evhttp_add_header(evhttp_request_get_output_headers(request), "Cache-Control", "no-store");
+	evbuffer_add(out, body.at, body.len);
+	evhttp_send_reply(request, code, code == 200 ? "OK" : "Service Unavailable", out);
+	evbuffer_free(out);
+}
+
+static void
+on_metrics(struct evhttp_request *request, void *arg)
+{
+	const struct admin *admin = arg;
+	struct buf text = BUF_EMPTY;
+
+	exposition_write(admin->census, &text);
+	answer(request, 200, "text/plain; version=0.0.4; charset=utf-8", buf_slice(&text));
+	buf_free(&text);
+}
+
+/* The process works: it has just answered. */
+static void
+on_healthz(struct evhttp_request *request, void *arg)
+{
+	(void)arg;
+	answer(request, 200, "text/plain", SLICE("ok\n"));
+}
+
+/* Backends being down does not make it unready: the ladder answers. */
+static void
+on_readyz(struct evhttp_request *request, void *arg)
+{
+	struct census *census = (struct census *)((struct admin *)arg)->census;
+
+	if (atomic_load(&census->is_draining))
+		answer(request, 503, "text/plain", SLICE("draining\n"));
+	else if (!atomic_load(&census->is_warm))
+		answer(request, 503, "text/plain", SLICE("warming up\n"));
+	else
+		answer(request, 200, "text/plain", SLICE("ready\n"));
+}
+
+static void
+on_status(struct evhttp_request *request, void *arg)
+{
+	const struct admin *admin = arg;
+	struct buf text = BUF_EMPTY;
+
+	status_json(admin->census, &text);
+	answer(request, 200, "application/json", buf_slice(&text));
+	buf_free(&text);
+}
+
+static void
+on_other(struct evhttp_request *request, void *arg)
+{
+	(void)arg;
+	evhttp_send_error(request, HTTP_NOTFOUND, NULL);
+}
+
+struct admin *
+admin_new(struct event_base *base, const struct census *census, const char *address, int port,
+    char *error, size_t error_size)
+{
+	struct admin *admin = alloc_zero(sizeof(*admin));
+
+	admin->census = census;
+	admin->http = evhttp_new(base);
+	evhttp_set_allowed_methods(admin->http, EVHTTP_REQ_GET | EVHTTP_REQ_HEAD);
+	evhttp_set_max_body_size(admin->http, MAX_BODY_BYTES);
+	evhttp_set_max_headers_size(admin->http, MAX_HEADERS_BYTES);
+	evhttp_set_timeout(admin->http, TIMEOUT_S);
+	evhttp_set_cb(admin->http, "/metrics", on_metrics, admin);
+	evhttp_set_cb(admin->http, "/healthz", on_healthz, admin);
+	evhttp_set_cb(admin->http, "/readyz", on_readyz, admin);
+	evhttp_set_cb(admin->http, "/status.json", on_status, admin);
+	evhttp_set_gencb(admin->http, on_other, admin);
+	errno = 0;
+	if (evhttp_bind_socket(admin->http, address, (ev_uint16_t)port) != 0) {
+		snprintf(error, error_size, "[admin] %s:%d: %s", address, port,
+		    errno != 0 ? strerror(errno) : "cannot listen there");
+		admin_free(admin);
+		return NULL;
+	}
+	return admin;
+}
+
+void
+admin_free(struct admin *admin)
+{
+	if (admin == NULL)
+		return;
+	evhttp_free(admin->http);
+	free(admin);
+}

@@ -1,0 +1,406 @@
+/* See local.h. Texts are those of redis 7. */
+#include "front/local.h"
+
+#include <inttypes.h>
+#include <openssl/crypto.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "wire/reply.h"
+
+#define SERVER_NAME "redis" /* what clients look for */
+#define REDIS_VERSION "7.0.15"
+
+typedef void (*local_fn)(struct client *client, struct buf *out, const struct slice *argv,
+    size_t argc);
+
+static bool
+is_word(struct slice argument, const char *word)
+{
+	return slice_equal_nocase(argument, slice_of(word));
+}
+
+static void
+wrong_arity(struct buf *out, const char *command)
+{
+	reply_error(out, "ERR wrong number of arguments for '%s' command", command);
+}
+
+/* ---- PING, ECHO, QUIT, RESET, SELECT ---- */
+
+static void
+do_ping(struct client *client, struct buf *out, const struct slice *argv, size_t argc)
+{
+	(void)client;
+	if (argc > 2)
+		wrong_arity(out, "ping");
+	else if (argc == 2)
+		reply_bulk(out, argv[1]);
+	else
+		reply_simple(out, "PONG");
+}
+
+static void
+do_echo(struct client *client, struct buf *out, const struct slice *argv, size_t argc)
+{
+	(void)client, (void)argc;
+	reply_bulk(out, argv[1]);
+}
+
+static void
+do_quit(struct client *client, struct buf *out, const struct slice *argv, size_t argc)
+{
+	(void)argv, (void)argc;
+	reply_simple(out, "OK");
+	client_finish(client);
+}
+
+static void
+set_text(char **text, struct slice value)
+{
+	free(*text);
+	*text = value.len > 0 ? slice_dup(value) : NULL;
+}
+
+static void
+set_resp(struct client_session *session, int resp)
+{
+	session->resp = resp;
+	session->link.resp = resp;
+}
+
+static bool
+needs_password(struct client *client)
+{
+	return front_ladder(client_front(client))->rules->settings->listen.password[0] != '\0';
+}
+
+static void
+do_reset(struct client *client, struct buf *out, const struct slice *argv, size_t argc)
+{
+	struct client_session *session = client_session(client);
+
+	(void)argv, (void)argc;
+	set_resp(session, 2);
+	set_text(&session->name, SLICE_NONE);
+	session->is_authenticated = !needs_password(client);
+	reply_simple(out, "RESET");
+}
+
+static void
+do_select(struct client *client, struct buf *out, const struct slice *argv, size_t argc)
+{
+	int64_t database;
+
+	(void)client, (void)argc;
+	if (!slice_to_int64(argv[1], &database))
+		reply_error(out, "ERR value is not an integer or out of range");
+	else if (database != 0)
+		reply_error(out, "ERR DB index is out of range: this version of sidecar serves "
+		    "database 0");
+	else
+		reply_simple(out, "OK");
+}
+
+/* ---- AUTH and HELLO ---- */
+
+/* Takes the same time for every wrong password of one length. */
+static bool
+password_fits(struct client *client, struct slice user, struct slice password)
+{
+	struct slice wanted =
+	    slice_of(front_ladder(client_front(client))->rules->settings->listen.password);
+
+	return slice_equal(user, SLICE("default")) && password.len == wanted.len &&
+	    CRYPTO_memcmp(password.at, wanted.at, wanted.len) == 0;
+}
+
+/* True and authenticated, or an error is written. */
+static bool
+authenticate(struct client *client, struct buf *out, struct slice user, struct slice password)
+{
+	bool is_right = !needs_password(client) ? slice_equal(user, SLICE("default"))
+	    : password_fits(client, user, password);
+
+	if (is_right)
+		client_session(client)->is_authenticated = true;
+	else
+		reply_error(out, "WRONGPASS invalid username-password pair or user is disabled.");
+	return is_right;
+}
+
+static void
+do_auth(struct client *client, struct buf *out, const struct slice *argv, size_t argc)
+{
+	if (argc > 3) {
+		reply_error(out, "ERR syntax error");
+	} else if (argc == 2 && !needs_password(client)) {
+		reply_error(out, "ERR AUTH <password> called without any password configured for the "
+		    "default user. Are you sure your configuration is correct?");
+	} else if (authenticate(client, out, argc == 3 ? argv[1] : SLICE("default"),
+	    argv[argc - 1])) {
+		reply_simple(out, "OK");
+	}
+}
+
+static void
+reply_hello(struct client *client, struct buf *out)
+{
+	const struct client_session *session = client_session(client);
+
+	reply_map(out, session->resp, 7);
+	reply_text(out, "server");
+	reply_text(out, SERVER_NAME);
+	reply_text(out, "version");
+	reply_text(out, REDIS_VERSION);
+	reply_text(out, "proto");
+	reply_integer(out, session->resp);
+	reply_text(out, "id");
+	reply_integer(out, session->id);
+	reply_text(out, "mode");
+	reply_text(out, "standalone");
+	reply_text(out, "role");
+	reply_text(out, "master");
+	reply_text(out, "modules");
+	reply_array(out, 0);
+}
+
+struct hello {
+	int64_t resp;
+	bool has_auth, has_name;
+	struct slice user, password, name;
+};
+
+static bool
+is_clean_name(struct slice name)
+{
+	for (size_t i = 0; i < name.len; i++) {
+		if (name.at[i] < '!' || name.at[i] > '~')
+			return false;
+	}
+	return true;
+}
+
+/* False: an error is written. */
+static bool
+read_hello(struct client *client, struct buf *out, const struct slice *argv, size_t argc,
+    struct hello *hello)
+{
+	*hello = (struct hello){ .resp = client_session(client)->resp };
+	if (argc >= 2 && (!slice_to_int64(argv[1], &hello->resp) || hello->resp < 2 ||
+	    hello->resp > 3)) {
+		int64_t number;
+		if (slice_to_int64(argv[1], &number))
+			reply_error(out, "NOPROTO unsupported protocol version");
+		else
+			reply_error(out,
+			    "ERR Protocol version is not an integer or out of range");
+		return false;
+	}
+	for (size_t i = 2; i < argc;) {
+		size_t left = argc - i - 1;
+		if (is_word(argv[i], "AUTH") && left >= 2) {
+			hello->has_auth = true;
+			hello->user = argv[i + 1];
+			hello->password = argv[i + 2];
+			i += 3;
+		} else if (is_word(argv[i], "SETNAME") && left >= 1) {
+			hello->has_name = true;
+			hello->name = argv[i + 1];
+			i += 2;
+		} else {
+			reply_error(out, "ERR Syntax error in HELLO option '%.*s'",
+			    (int)argv[i].len, argv[i].at);
+			return false;
+		}
+	}
+	return true;
+}
+
+/* A HELLO that fails changes nothing but, like Redis, who one is. */
+static void
+do_hello(struct client *client, struct buf *out, const struct slice *argv, size_t argc)
+{
+	struct client_session *session = client_session(client);
+	struct hello hello;
+
+	if (!read_hello(client, out, argv, argc, &hello))
+		return;
+	if (hello.has_auth && !authenticate(client, out, hello.user, hello.password))
+		return;
+	if (!session->is_authenticated) {
+		reply_error(out, "NOAUTH HELLO must be called with the client already "
+		    "authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be "
+		    "used to authenticate the client and select the RESP protocol version at the "
+		    "same time");
+		return;
+	}
+	if (hello.has_name && !is_clean_name(hello.name)) {
+		reply_error(out,
+		    "ERR Client names cannot contain spaces, newlines or special characters.");
+		return;
+	}
+	if (hello.has_name)
+		set_text(&session->name, hello.name);
+	set_resp(session, (int)hello.resp);
+	reply_hello(client, out);
+}
+
+/* ---- CLIENT ---- */
+
+static void
+client_id(struct client *client, struct buf *out, const struct slice *argv, size_t argc)
+{
+	(void)argv, (void)argc;
+	reply_integer(out, client_session(client)->id);
+}
+
+static void
+client_getname(struct client *client, struct buf *out, const struct slice *argv, size_t argc)
+{
+	const struct client_session *session = client_session(client);
+
+	(void)argv, (void)argc;
+	if (session->name != NULL)
+		reply_text(out, session->name);
+	else
+		reply_null(out, session->resp);
+}
+
+static void
+client_setname(struct client *client, struct buf *out, const struct slice *argv, size_t argc)
+{
+	(void)argc;
+	if (!is_clean_name(argv[2])) {
+		reply_error(out,
+		    "ERR Client names cannot contain spaces, newlines or special characters.");
+		return;
+	}
+	set_text(&client_session(client)->name, argv[2]);
+	reply_simple(out, "OK");
+}
+
+static void
+client_setinfo(struct client *client, struct buf *out, const struct slice *argv, size_t argc)
+{
+	struct client_session *session = client_session(client);
+	char **text = is_word(argv[2], "LIB-NAME") ? &session->library
+	    : is_word(argv[2], "LIB-VER") ? &session->lib_version : NULL;
+
+	(void)argc;
+	if (text == NULL) {
+		reply_error(out, "ERR Unrecognized option '%.*s'", (int)argv[2].len, argv[2].at);
+	} else if (!is_clean_name(argv[3])) {
+		reply_error(out, "ERR %s cannot contain spaces, newlines or special characters.",
+		    text == &session->library ? "lib-name" : "lib-ver");
+	} else {
+		set_text(text, argv[3]);
+		reply_simple(out, "OK");
+	}
+}
+
+static void
+client_info(struct client *client, struct buf *out, const struct slice *argv, size_t argc)
+{
+	const struct client_session *session = client_session(client);
+	struct buf line = BUF_EMPTY;
+
+	(void)argv, (void)argc;
+	buf_printf(&line,
+	    "id=%" PRId64 " addr=%s name=%s age=%" PRId64 " db=0 resp=%d lib-name=%s lib-ver=%s\n",
+	    session->id, session->address, session->name != NULL ? session->name : "",
+	    (clock_mono_ms() - session->connected_ms) / 1000, session->resp,
+	    session->library != NULL ? session->library : "",
+	    session->lib_version != NULL ? session->lib_version : "");
+	reply_verbatim(out, session->resp, buf_slice(&line));
+	buf_free(&line);
+}
+
+static void
+client_on_off(struct client *client, struct buf *out, const struct slice *argv, size_t argc)
+{
+	(void)client, (void)argc;
+	if (is_word(argv[2], "ON") || is_word(argv[2], "OFF"))
+		reply_simple(out, "OK"); /* nothing of a client's is evicted here */
+	else
+		reply_error(out, "ERR syntax error");
+}
+
+static void
+client_reply_mode(struct client *client, struct buf *out, const struct slice *argv, size_t argc)
+{
+	(void)client, (void)argc;
+	if (is_word(argv[2], "ON"))
+		reply_simple(out, "OK");
+	else
+		reply_error(out, "ERR this version of sidecar offers CLIENT REPLY ON only");
+}
+
+static const struct client_command {
+	const char *name;
+	size_t argc;
+	local_fn handle;
+} client_commands[] = {
+	{ "id", 2, client_id },
+	{ "info", 2, client_info },
+	{ "getname", 2, client_getname },
+	{ "setname", 3, client_setname },
+	{ "setinfo", 4, client_setinfo },
+	{ "no-evict", 3, client_on_off },
+	{ "no-touch", 3, client_on_off },
+	{ "reply", 3, client_reply_mode },
+};
+
+static void
+do_client(struct client *client, struct buf *out, const struct slice *argv, size_t argc)
+{
+	for (size_t i = 0; i < sizeof(client_commands) / sizeof(client_commands[0]); i++) {
+		const struct client_command *command = &client_commands[i];
+		if (!is_word(argv[1], command->name))
+			continue;
+		if (argc != command->argc)
+			reply_error(out, "ERR wrong number of arguments for 'client|%s' command",
+			    command->name);
+		else
+			command->handle(client, out, argv, argc);
+		return;
+	}
+	reply_error(out, "ERR unknown subcommand '%.*s'. Try CLIENT HELP.", (int)argv[1].len,
+	    argv[1].at);
+}
+
+/* ---- the table ---- */
+
+static const struct {
+	const char *name;
+	size_t min_argc, max_argc;
+	local_fn handle;
+} local_commands[] = {
+	{ "ping", 1, SIZE_MAX, do_ping },
+	{ "echo", 2, 2, do_echo },
+	{ "hello", 1, SIZE_MAX, do_hello },
+	{ "auth", 2, SIZE_MAX, do_auth },
+	{ "select", 2, 2, do_select },
+	{ "quit", 1, SIZE_MAX, do_quit },
+	{ "reset", 1, 1, do_reset },
+	{ "client", 2, SIZE_MAX, do_client },
+};
+
+void
+local_handle(struct client *client, const struct request_parser *parser)
+{
+	struct buf *out = client_reply(client);
+
+	for (size_t i = 0; i < sizeof(local_commands) / sizeof(local_commands[0]); i++) {
+		if (!is_word(parser->argv[0], local_commands[i].name))
+			continue;
+		if (parser->argc < local_commands[i].min_argc ||
+		    parser->argc > local_commands[i].max_argc)
+			wrong_arity(out, local_commands[i].name);
+		else
+			local_commands[i].handle(client, out, parser->argv, parser->argc);
+		return;
+	}
+	reply_error(out, "ERR unknown command '%.*s'", (int)parser->argv[0].len,
+	    parser->argv[0].at);
+}

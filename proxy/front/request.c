@@ -1,0 +1,255 @@
+/*
+ * See request.h. Who answers a command, in this order:
+ *
+ *   a stranger's command      -NOAUTH
+ *   [commands] deny           -NOPERM
+ *   GET, MGET, mapped hashes  the ladder
+ *   SIDECAR ...               sidecar_command.c
+ *   about this connection     local.c
+ *   INFO                      Redis and ourselves
+ *   the rest                  Redis
+ */
+#include "front/request.h"
+
+#include <stdlib.h>
+
+#include "base/alloc.h"
+#include "base/resp.h"
+#include "front/local.h"
+#include "front/reads.h"
+#include "front/sidecar_command.h"
+#include "front/status.h"
+#include "ladder/write.h"
+#include "wire/commands.h"
+#include "wire/reply.h"
+
+static bool
+is_command(const struct request_parser *parser, struct slice name)
+{
+	return slice_equal_nocase(parser->argv[0], name);
+}
+
+/* ---- gates ---- */
+
+static bool
+is_for_strangers(const struct request_parser *parser)
+{
+	return is_command(parser, SLICE("AUTH")) || is_command(parser, SLICE("HELLO")) ||
+	    is_command(parser, SLICE("QUIT")) || is_command(parser, SLICE("RESET"));
+}
+
+/* Word by word: "CONFIG" denies all of it, "CONFIG|SET" only that. */
+static bool
+denies(struct slice word, const struct request_parser *parser)
+{
+	const char *bar = memchr(word.at, '|', word.len);
+	struct slice name = { word.at, bar != NULL ? (size_t)(bar - word.at) : word.len };
+
+	if (!slice_equal_nocase(name, parser->argv[0]))
+		return false;
+	return bar == NULL || (parser->argc > 1 &&
+	    slice_equal_nocase(slice_make(bar + 1, word.len - name.len - 1), parser->argv[1]));
+}
+
+static bool
+is_denied(const char *list, const struct request_parser *parser, struct slice *word)
+{
+	while (*list != '\0') {
+		size_t len = strcspn(list, " \t,");
+		*word = slice_make(list, len);
+		if (len > 0 && denies(*word, parser))
+			return true;
+		list += len;
+		list += strspn(list, " \t,");
+	}
+	return false;
+}
+
+static void
+reply_denied(struct client *client, struct slice word)
+{
+	char *name = slice_dup(word);
+
+	for (char *c = name; *c != '\0'; c++)
+		*c = *c >= 'a' && *c <= 'z' ? (char)(*c - 32) : *c;
+	reply_error(client_reply(client), "NOPERM this sidecar denies %s ([commands] deny)", name);
+	free(name);
+}
+
+/* ---- to Redis ---- */
+
+static void
+on_replied(void *arg, enum rung rung, struct slice reply)
+{
+	(void)rung;
+	buf_append_slice(slot_out(arg), reply);
+	slot_done(arg);
+}
+
+static struct write_command
+command_of(struct client *client, const struct request_parser *parser,
+    const struct command_info *info)
+{
+	return (struct write_command){
+		.argv = parser->argv,
+		.argc = parser->argc,
+		.raw = parser->raw,
+		.info = info,
+		.link = client_session(client)->link,
+	};
+}
+
+static void
+forward(struct client *client, const struct request_parser *parser,
+    const struct command_info *info)
+{
+	struct ladder_context *ladder = front_ladder(client_front(client));
+	struct write_command command = command_of(client, parser, info);
+	bool is_write = info == NULL || info->class == COMMAND_WRITE;
+	struct slot *slot = slot_new(client);
+	enum rung rung;
+
+	if (is_write ? ladder_write(ladder, &command, slot_out(slot), &rung, on_replied, slot)
+		     : ladder_forward(ladder, &command, slot_out(slot), &rung, on_replied, slot))
+		slot_done(slot);
+}
+
+/* ---- INFO ---- */
+
+struct info_request {
+	struct slot *slot;
+	struct census *census;
+	bool wants_ours, wants_theirs;
+};
+
+/* Redis's text with our section behind it; ours alone when it has none. */
+static void
+write_info(const struct info_request *info, struct slice reply)
+{
+	struct buf text = BUF_EMPTY;
+	char type;
+	int64_t len;
+	size_t header;
+	bool has_text = reply.len > 0 && resp_header(reply, &type, &len, &header) &&
+	    (type == '$' || type == '=') && len >= 0;
+
+	if (has_text) {
+		size_t prefix = type == '=' ? 4 : 0; /* "txt:" */
+		buf_append(&text, reply.at + header + prefix, (size_t)len - prefix);
+		if (info->wants_ours && buf_len(&text) > 0)
+			buf_append_slice(&text, SLICE("\r\n"));
+	}
+	if (!has_text) /* what clients look for when they connect */
+		buf_append_slice(&text, SLICE("# Server\r\nredis_version:7.0.15\r\n"
+		    "redis_mode:standalone\r\nloading:0\r\n\r\n# Replication\r\nrole:master\r\n\r\n"));
+	if (info->wants_ours)
+		status_info(info->census, &text);
+	reply_verbatim(slot_out(info->slot), slot_resp(info->slot), buf_slice(&text));
+	buf_free(&text);
+}
+
+static void
+on_info(void *arg, enum rung rung, struct slice reply)
+{
+	struct info_request *info = arg;
+
+	write_info(info, rung == RUNG_REDIS ? reply : SLICE_NONE);
+	slot_done(info->slot);
+	free(info);
+}
+
+static bool
+asks_for_section(const struct request_parser *parser, const char *name)
+{
+	for (size_t i = 1; i < parser->argc; i++) {
+		if (slice_equal_nocase(parser->argv[i], slice_of(name)))
+			return true;
+	}
+	return false;
+}
+
+static void
+handle_info(struct client *client, const struct request_parser *parser,
+    const struct command_info *command_info)
+{
+	struct ladder_context *ladder = front_ladder(client_front(client));
+	struct write_command command = command_of(client, parser, command_info);
+	struct info_request *info = alloc_zero(sizeof(*info));
+	struct buf unused = BUF_EMPTY;
+	enum rung rung;
+
+	info->slot = slot_new(client);
+	info->census = front_census(client_front(client));
+	info->wants_ours = parser->argc == 1 || asks_for_section(parser, "sidecar") ||
+	    asks_for_section(parser, "all") || asks_for_section(parser, "everything") ||
+	    asks_for_section(parser, "default");
+	if (ladder_forward(ladder, &command, &unused, &rung, on_info, info))
+		on_info(info, rung, SLICE_NONE);
+	buf_free(&unused);
+}
+
+/* ---- choosing ---- */
+
+static bool
+needs_a_session(const struct request_parser *parser, const struct command_info *info)
+{
+	if (info == NULL || info->class == COMMAND_SESSION)
+		return info != NULL;
+	for (size_t i = 1; i < parser->argc && info->may_block; i++) {
+		if (slice_equal_nocase(parser->argv[i], SLICE("BLOCK")))
+			return true;
+	}
+	return false;
+}
+
+static void
+count(struct client *client, enum request_class class)
+{
+	counter_add(&front_metrics(client_front(client))->requests[class], 1);
+}
+
+static void
+handle_by_class(struct client *client, const struct request_parser *parser)
+{
+	const struct command_info *info = command_find(parser->argv, parser->argc);
+
+	if (needs_a_session(parser, info)) {
+		count(client, REQUEST_SESSION);
+		reply_error(client_reply(client), "ERR this version of sidecar does not offer %s, "
+		    "which needs a connection to Redis of its own", info->name);
+	} else if (info != NULL && info->class == COMMAND_LOCAL) {
+		count(client, REQUEST_LOCAL);
+		local_handle(client, parser);
+	} else if (is_command(parser, SLICE("INFO"))) {
+		count(client, REQUEST_LOCAL);
+		handle_info(client, parser, info);
+	} else {
+		bool is_read = info != NULL &&
+		    (info->class == COMMAND_READ || info->class == COMMAND_READ_MANY ||
+		    info->class == COMMAND_FORWARD);
+		count(client, is_read ? REQUEST_READ : REQUEST_WRITE);
+		forward(client, parser, info);
+	}
+}
+
+void
+request_handle(struct client *client, const struct request_parser *parser)
+{
+	const struct settings *settings = front_ladder(client_front(client))->rules->settings;
+	struct slice word;
+
+	if (!client_session(client)->is_authenticated && !is_for_strangers(parser)) {
+		count(client, REQUEST_LOCAL);
+		reply_error(client_reply(client), "NOAUTH Authentication required.");
+	} else if (is_denied(settings->commands.deny, parser, &word)) {
+		count(client, REQUEST_LOCAL);
+		reply_denied(client, word);
+	} else if (reads_handle(client, parser)) {
+		count(client, REQUEST_READ);
+	} else if (is_command(parser, SLICE("SIDECAR"))) {
+		count(client, REQUEST_LOCAL);
+		sidecar_handle(client, parser);
+	} else {
+		handle_by_class(client, parser);
+	}
+}

@@ -1,0 +1,241 @@
+/* See worker.h. */
+#include "run/worker.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <pthread.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/random.h"
+#include "front/client.h"
+#include "ladder/flight.h"
+#include "ladder/keeper.h"
+#include "upstream/resolve.h"
+
+#define DRAIN_LOOK_MS 10  /* how often a draining worker looks whether it is done */
+#define GOODBYE_MS 200    /* for clients to hang up themselves, once all is sent */
+
+struct worker {
+	pthread_t thread;
+	struct event_base *base;
+	struct evdns_base *dns;
+	struct mailbox *mailbox;
+	struct ladder_context ladder;
+	struct front *front;
+	struct worker_metrics metrics;
+
+	struct letter drain;
+	struct event *drain_timer;
+	int64_t drain_until_ms, goodbye_until_ms;
+	bool is_done;
+};
+
+static void
+on_orphaned(int64_t client_id, void *arg)
+{
+	struct worker *worker = arg;
+
+	keeper_add_orphan(worker->ladder.backends->keeper, client_id);
+}
+
+static void on_drain_timer(evutil_socket_t fd, short what, void *arg);
+
+struct worker *
+worker_new(struct backends *backends, struct census *census, const struct rules *rules)
+{
+	/* Metrics stand on a cache line of their own. */
+	struct worker *worker = aligned_alloc(64, (sizeof(*worker) + 63) / 64 * 64);
+	const struct settings *settings = rules->settings;
+
+	if (worker == NULL)
+		abort();
+	memset(worker, 0, sizeof(*worker));
+	worker->base = event_base_new();
+	if (worker->base == NULL)
+		abort();
+	worker->dns = resolve_base_new(worker->base);
+	worker->mailbox = mailbox_new(worker->base);
+	worker->drain_timer = event_new(worker->base, -1, EV_PERSIST, on_drain_timer, worker);
+	worker->ladder = (struct ladder_context){
+		.mailbox = worker->mailbox,
+		.backends = backends,
+		.rules = rules,
+		.deadlines = deadlines_new(worker->base),
+		.metrics = &worker->metrics.ladder,
+	};
+	random_bytes(&worker->ladder.random, sizeof(worker->ladder.random));
+	worker->ladder.flights = flights_new(&worker->ladder);
+	worker->ladder.links = links_new(worker->base, worker->dns, backends->redis_target,
+	    (unsigned)settings->redis.connections, settings->redis.timeout_ms, backends->redis,
+	    &worker->metrics.redis, on_orphaned, worker);
+	worker->front = front_new(worker->base, &worker->ladder, census, &worker->metrics);
+	return worker;
+}
+
+const struct worker_metrics *
+worker_metrics(const struct worker *worker)
+{
+	return &worker->metrics;
+}
+
+/* What was answered and what is to be asked leaves before the loop sleeps:
+ * one write for all that one turn has brought together. */
+static void *
+run(void *arg)
+{
+	struct worker *worker = arg;
+
+	while (!worker->is_done) {
+		event_base_loop(worker->base, EVLOOP_ONCE);
+		links_flush(worker->ladder.links);
+		front_flush(worker->front);
+		/* Clients that were paused may have asked for more. */
+		links_flush(worker->ladder.links);
+	}
+	return NULL;
+}
+
+bool
+worker_start(struct worker *worker)
+{
+	int error = pthread_create(&worker->thread, NULL, run, worker);
+
+	errno = error;
+	return error == 0;
+}
+
+/* ---- letters from the main thread ---- */
+
+struct worker_letter {
+	struct letter letter;
+	struct worker *worker;
+	int fd;
+	bool is_local;
+	const struct rules *rules;
+};
+
+static void
+post(struct worker *worker, struct worker_letter what, void (*deliver)(struct letter *letter))
+{
+	struct worker_letter *letter = alloc(sizeof(*letter));
+
+	*letter = what;
+	letter->letter.deliver = deliver;
+	letter->worker = worker;
+	mailbox_post(worker->mailbox, &letter->letter);
+}
+
+static void
+on_client(struct letter *letter)
+{
+	struct worker_letter *what = (struct worker_letter *)letter;
+
+	if (what->worker->drain_until_ms != 0)
+		close(what->fd); /* accepted in the moment that we stopped */
+	else
+		front_add_client(what->worker->front, what->fd, what->is_local);
+	free(what);
+}
+
+void
+worker_add_client(struct worker *worker, int fd, bool is_local)
+{
+	post(worker, (struct worker_letter){ .fd = fd, .is_local = is_local }, on_client);
+}
+
+static void
+on_rules(struct letter *letter)
+{
+	struct worker_letter *what = (struct worker_letter *)letter;
+
+	what->worker->ladder.rules = what->rules;
+	free(what);
+}
+
+void
+worker_set_rules(struct worker *worker, const struct rules *rules)
+{
+	post(worker, (struct worker_letter){ .rules = rules }, on_rules);
+}
+
+static void
+on_redis_changed(struct letter *letter)
+{
+	struct worker_letter *what = (struct worker_letter *)letter;
+
+	links_on_breaker(what->worker->ladder.links);
+	free(what);
+}
+
+void
+worker_redis_changed(struct worker *worker)
+{
+	post(worker, (struct worker_letter){ .fd = -1 }, on_redis_changed);
+}
+
+/* ---- draining ---- */
+
+static void
+on_drain_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct worker *worker = arg;
+	int64_t now_ms = clock_mono_ms();
+
+	(void)fd, (void)what;
+	if (front_owed(worker->front) == 0 && worker->goodbye_until_ms == 0)
+		worker->goodbye_until_ms = now_ms + GOODBYE_MS;
+	bool is_over = now_ms >= worker->drain_until_ms ||
+	    (worker->goodbye_until_ms != 0 && now_ms >= worker->goodbye_until_ms);
+	if (front_clients(worker->front) == 0 || is_over) {
+		front_drop_all(worker->front);
+		event_del(worker->drain_timer);
+		worker->is_done = true;
+	}
+}
+
+static void
+on_drain(struct letter *letter)
+{
+	struct worker *worker = (struct worker *)((char *)letter - offsetof(struct worker, drain));
+	struct timeval often = { 0, DRAIN_LOOK_MS * 1000 };
+
+	front_drain(worker->front);
+	event_add(worker->drain_timer, &often);
+	on_drain_timer(-1, 0, worker);
+}
+
+void
+worker_drain(struct worker *worker, int64_t until_ms)
+{
+	worker->drain_until_ms = until_ms;
+	worker->drain.deliver = on_drain;
+	mailbox_post(worker->mailbox, &worker->drain);
+}
+
+void
+worker_join(struct worker *worker)
+{
+	pthread_join(worker->thread, NULL);
+}
+
+void
+worker_free(struct worker *worker)
+{
+	if (worker == NULL)
+		return;
+	/* Links first: what they still owe is answered into the ladder, whose
+	 * flights to Postgres have come home with the mailbox's last letters. */
+	links_free(worker->ladder.links);
+	mailbox_free(worker->mailbox);
+	front_free(worker->front);
+	flights_free(worker->ladder.flights);
+	deadlines_free(worker->ladder.deadlines);
+	event_free(worker->drain_timer);
+	resolve_base_free(worker->dns);
+	event_base_free(worker->base);
+	free(worker);
+}
