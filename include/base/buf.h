@@ -31,7 +31,9 @@ buf_len(const struct buf *buf)
 static inline struct slice
 buf_slice(const struct buf *buf)
 {
-	return (struct slice){ buf->at + buf->start, buf->end - buf->start };
+	/* Not `NULL + 0`, which C does not allow. */
+	return (struct slice){ buf->at != NULL ? buf->at + buf->start : NULL,
+		buf->end - buf->start };
 }
 
 /* Makes room for at least `room` more bytes and returns where they go;

@@ -21,6 +21,8 @@ struct links *links_new(struct event_base *base, struct evdns_base *dns,
     const struct redis_target *target, unsigned connections, int64_t connect_ms,
     struct breaker *breaker, struct redis_metrics *metrics,
     void (*orphaned)(int64_t client_id, void *arg), void *arg);
+/* Ends every call, before it returns, and refuses all from then on. */
+void links_shut(struct links *links);
 void links_free(struct links *links);
 
 /* As redis_link_send(). */

@@ -26,7 +26,13 @@ void worker_drain(struct worker *worker, int64_t until_ms);
 
 /* Waits for the thread's end after worker_drain(). */
 void worker_join(struct worker *worker);
-/* After worker_join() of all, and once the keeper has stopped. */
+/*
+ * The end, in three steps, because climbs go from Redis to Postgres and come
+ * back: after worker_join() and the keeper's stop, worker_shut() ends what is
+ * under way to Redis; then the keeper is freed, which ends what is under way
+ * to Postgres; then worker_free().
+ */
+void worker_shut(struct worker *worker);
 void worker_free(struct worker *worker);
 
 #endif

@@ -64,7 +64,8 @@ mailbox_free(struct mailbox *mailbox)
 {
 	if (mailbox == NULL)
 		return;
-	deliver_all(mailbox);
+	while (mailbox->first != NULL) /* a letter may bring another */
+		deliver_all(mailbox);
 	event_free(mailbox->wake);
 	close(mailbox->wake_fd);
 	pthread_mutex_destroy(&mailbox->lock);

@@ -43,12 +43,21 @@ links_new(struct event_base *base, struct evdns_base *dns, const struct redis_ta
 }
 
 void
+links_shut(struct links *links)
+{
+	links->target = NULL;
+	for (unsigned i = 0; i < VERSIONS * links->connections; i++) {
+		redis_link_free(links->rows[i]);
+		links->rows[i] = NULL;
+	}
+}
+
+void
 links_free(struct links *links)
 {
 	if (links == NULL)
 		return;
-	for (unsigned i = 0; i < VERSIONS * links->connections; i++)
-		redis_link_free(links->rows[i]);
+	links_shut(links);
 	free(links);
 }
 

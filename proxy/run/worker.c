@@ -30,6 +30,7 @@ struct worker {
 
 	struct letter drain;
 	struct event *drain_timer;
+	int64_t drain_by_ms; /* as ordered; the worker reads it with the letter */
 	int64_t drain_until_ms, goodbye_until_ms;
 	bool is_done;
 };
@@ -203,6 +204,7 @@ on_drain(struct letter *letter)
 	struct worker *worker = (struct worker *)((char *)letter - offsetof(struct worker, drain));
 	struct timeval often = { 0, DRAIN_LOOK_MS * 1000 };
 
+	worker->drain_until_ms = worker->drain_by_ms;
 	front_drain(worker->front);
 	event_add(worker->drain_timer, &often);
 	on_drain_timer(-1, 0, worker);
@@ -211,7 +213,7 @@ on_drain(struct letter *letter)
 void
 worker_drain(struct worker *worker, int64_t until_ms)
 {
-	worker->drain_until_ms = until_ms;
+	worker->drain_by_ms = until_ms;
 	worker->drain.deliver = on_drain;
 	mailbox_post(worker->mailbox, &worker->drain);
 }
@@ -223,14 +225,19 @@ worker_join(struct worker *worker)
 }
 
 void
+worker_shut(struct worker *worker)
+{
+	links_shut(worker->ladder.links);
+}
+
+void
 worker_free(struct worker *worker)
 {
 	if (worker == NULL)
 		return;
-	/* Links first: what they still owe is answered into the ladder, whose
-	 * flights to Postgres have come home with the mailbox's last letters. */
-	links_free(worker->ladder.links);
+	/* The last letters first: flights that have come home from Postgres. */
 	mailbox_free(worker->mailbox);
+	links_free(worker->ladder.links);
 	front_free(worker->front);
 	flights_free(worker->ladder.flights);
 	deadlines_free(worker->ladder.deadlines);

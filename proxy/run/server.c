@@ -1,0 +1,495 @@
+/* See server.h. */
+#include "run/server.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/random.h"
+#include "front/admin.h"
+#include "front/listener.h"
+#include "ladder/keeper.h"
+#include "run/worker.h"
+#include "wire/reply.h"
+
+#define JOURNAL_MAX_KEYS 1000000
+#define SPARE_DESCRIPTORS 256 /* beside clients: links, pool, logs, libraries */
+#define MAX_SIGNALS 3
+
+struct server {
+	const struct arguments *arguments;
+	struct event_base *base;
+	struct event *signals[MAX_SIGNALS];
+	struct listener *tcp, *local;
+	struct admin *admin;
+
+	/* The newest first; the others stay, for requests that began under them. */
+	struct rules_age {
+		struct rules rules;
+		struct rules_age *older;
+	} *rules;
+
+	struct backends backends;
+	int64_t redis_down_ms, postgres_down_ms; /* since when; 0: up. Under `lock` */
+	pthread_mutex_t lock;
+	struct census census;
+	struct worker **workers;
+	const struct worker_metrics **metrics;
+	size_t next_worker;
+	pthread_t keeper_thread;
+	bool has_keeper_thread;
+	size_t started_workers;
+};
+
+/* ---- backends going down and coming back ---- */
+
+static void
+log_down(const struct breaker *breaker, const char *reason)
+{
+	int64_t probe_at_ms = breaker_probe_at(breaker);
+
+	if (probe_at_ms == TIME_NEVER)
+		log_warn("%s down: %s", breaker_name(breaker), reason);
+	else
+		log_warn("%s down: %s; next probe in %.1f s", breaker_name(breaker), reason,
+		    (double)(probe_at_ms - clock_mono_ms()) / 1000);
+}
+
+/* One line when it goes, one when it is back; not one a probe. */
+static void
+log_change(struct server *server, const struct breaker *breaker, enum breaker_state after,
+    const char *reason)
+{
+	int64_t *down_ms = breaker == server->backends.redis ? &server->redis_down_ms
+							     : &server->postgres_down_ms;
+	int64_t now_ms = clock_mono_ms();
+
+	pthread_mutex_lock(&server->lock);
+	int64_t since_ms = *down_ms;
+	if (after == BREAKER_OPEN && since_ms == 0)
+		*down_ms = now_ms;
+	else if (after == BREAKER_CLOSED)
+		*down_ms = 0;
+	pthread_mutex_unlock(&server->lock);
+
+	if (after == BREAKER_OPEN && since_ms == 0)
+		log_down(breaker, reason);
+	else if (after == BREAKER_OPEN)
+		log_debug("%s still down: %s", breaker_name(breaker), reason);
+	else if (after == BREAKER_CLOSED && since_ms != 0)
+		log_info("%s up again after %.1f s", breaker_name(breaker),
+		    (double)(now_ms - since_ms) / 1000);
+}
+
+/* Called by whichever thread saw it happen. */
+static void
+on_breaker(struct breaker *breaker, enum breaker_state before, enum breaker_state after,
+    const char *reason, void *arg)
+{
+	struct server *server = arg;
+
+	(void)before;
+	log_change(server, breaker, after, reason);
+	if (breaker == server->backends.redis && after != BREAKER_HALF_OPEN) {
+		for (size_t i = 0; i < server->census.worker_count; i++)
+			worker_redis_changed(server->workers[i]);
+	}
+	keeper_on_breaker(server->backends.keeper, breaker);
+}
+
+/* ---- making the parts ---- */
+
+static struct breaker_policy
+policy_of(const struct settings *settings)
+{
+	return (struct breaker_policy){
+		.failures = settings->breaker.failures,
+		.failure_rate = settings->breaker.failure_rate,
+		.open_ms = settings->breaker.open_ms,
+		.max_open_ms = settings->breaker.max_open_ms,
+	};
+}
+
+static void
+add_rules(struct server *server, struct settings *settings)
+{
+	struct rules_age *age = alloc_zero(sizeof(*age));
+
+	age->rules.settings = settings;
+	age->rules.maps = maps_new(settings);
+	age->older = server->rules;
+	server->rules = age;
+}
+
+static const struct settings *
+settings_of(const struct server *server)
+{
+	return server->rules->rules.settings;
+}
+
+/* Settings whose part of the work is not there yet: said, not ignored. */
+static void
+warn_of_unserved(const struct settings *settings)
+{
+	const struct {
+		const char *name;
+		bool is_set;
+	} unserved[] = {
+		{ "[snapshot] file", settings->snapshot.file[0] != '\0' },
+		{ "[warm] query", settings->warm.query[0] != '\0' },
+		{ "[ladder] journal", settings->ladder.journal[0] != '\0' },
+		{ "[cache] coherence", settings->cache.coherence == COHERENCE_TRACKING ||
+		    settings->cache.coherence == COHERENCE_BROADCAST },
+	};
+
+	for (size_t i = 0; i < sizeof(unserved) / sizeof(unserved[0]); i++) {
+		if (unserved[i].is_set)
+			log_warn("%s has no effect in this version", unserved[i].name);
+	}
+}
+
+static bool
+make_redis_target(struct server *server, char *error, size_t size)
+{
+	const struct settings *settings = settings_of(server);
+	char name[256];
+
+	if (settings->redis.url[0] == '\0') {
+		log_warn("no Redis is configured ([redis] url): commands that need one fail");
+		return true;
+	}
+	server->backends.redis_target = redis_target_new(settings->redis.url,
+	    settings->redis.token, settings->redis.tls_ca, error, size);
+	if (server->backends.redis_target == NULL)
+		return false;
+	redis_target_name(server->backends.redis_target, name, sizeof(name));
+	log_info("redis: %s", name);
+	return true;
+}
+
+static bool
+check_postgres_url(struct server *server, char *error, size_t size)
+{
+	const struct settings *settings = settings_of(server);
+	char *conninfo, dropped[512];
+
+	server->backends.has_postgres = settings->postgres.url[0] != '\0';
+	if (!server->backends.has_postgres) {
+		if (settings->map_count > 0)
+			log_warn("no Postgres is configured ([postgres] url)");
+		return true;
+	}
+	if (!postgres_clean_url(settings->postgres.url, &conninfo, dropped, sizeof(dropped), error,
+	    size))
+		return false;
+	free(conninfo);
+	return true;
+}
+
+/* Some descriptors are not ours to give; the rest bounds the clients. */
+static void
+raise_descriptor_limit(int64_t max_clients)
+{
+	struct rlimit limit;
+	rlim_t wanted = (rlim_t)max_clients + SPARE_DESCRIPTORS;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted)
+		return;
+	limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+	if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return;
+	if (limit.rlim_cur < wanted)
+		log_warn("[listen] max_clients: %lld clients need %llu descriptors, the limit is "
+		    "%llu: more connections than that will wait", (long long)max_clients,
+		    (unsigned long long)wanted, (unsigned long long)limit.rlim_cur);
+}
+
+static void
+make_backends(struct server *server)
+{
+	const struct settings *settings = settings_of(server);
+	struct breaker_policy policy = policy_of(settings);
+	struct cache_limits limits = {
+		.max_entries = settings->cache.max_entries,
+		.max_memory_bytes = settings->cache.max_memory,
+		.max_value_bytes = settings->cache.max_value,
+	};
+	uint64_t seeds[2];
+
+	random_bytes(seeds, sizeof(seeds));
+	server->backends.cache = cache_new(&limits);
+	server->backends.journal = journal_new(JOURNAL_MAX_KEYS);
+	server->backends.redis = breaker_new("redis", &policy, seeds[0], on_breaker, server);
+	server->backends.postgres =
+	    breaker_new("postgres", &policy, seeds[1], on_breaker, server);
+	keeper_new(&server->backends, &server->rules->rules);
+}
+
+static void
+make_workers(struct server *server)
+{
+	size_t count = (size_t)settings_of(server)->server.threads;
+
+	server->workers = alloc_zero(count * sizeof(*server->workers));
+	server->metrics = alloc_zero(count * sizeof(*server->metrics));
+	for (size_t i = 0; i < count; i++) {
+		server->workers[i] =
+		    worker_new(&server->backends, &server->census, &server->rules->rules);
+		server->metrics[i] = worker_metrics(server->workers[i]);
+	}
+	server->census.backends = &server->backends;
+	server->census.workers = server->metrics;
+	server->census.worker_count = count;
+	server->census.started_ms = clock_mono_ms();
+	server->census.is_warm = true;
+}
+
+/* ---- listening ---- */
+
+static void
+on_accepted(int fd, bool is_local, void *arg)
+{
+	static const char full[] = "-ERR max number of clients reached\r\n";
+	struct server *server = arg;
+
+	if (atomic_load(&server->census.clients) >= settings_of(server)->listen.max_clients) {
+		ssize_t sent = send(fd, full, sizeof(full) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+		(void)sent; /* it is told when it can be, and goes in any case */
+		close(fd);
+		return;
+	}
+	/* Counted here, by the one who decides; taken off by the worker. */
+	atomic_fetch_add(&server->census.clients, 1);
+	worker_add_client(server->workers[server->next_worker], fd, is_local);
+	server->next_worker = (server->next_worker + 1) % server->census.worker_count;
+}
+
+static bool
+start_listening(struct server *server, char *error, size_t size)
+{
+	const struct settings *settings = settings_of(server);
+
+	server->admin = admin_new(server->base, &server->census, settings->admin.address,
+	    (int)settings->admin.port, error, size);
+	if (server->admin == NULL)
+		return false;
+	server->tcp = listener_tcp(server->base, settings->listen.address,
+	    (int)settings->listen.port, on_accepted, server, error, size);
+	if (server->tcp == NULL)
+		return false;
+	if (settings->listen.socket[0] != '\0') {
+		server->local = listener_unix(server->base, settings->listen.socket, on_accepted,
+		    server, error, size);
+		if (server->local == NULL)
+			return false;
+	}
+	return true;
+}
+
+static void
+stop_listening(struct server *server)
+{
+	listener_free(server->tcp);
+	listener_free(server->local);
+	server->tcp = server->local = NULL;
+}
+
+/* ---- signals ---- */
+
+static void
+on_stop_signal(evutil_socket_t signal, short what, void *arg)
+{
+	struct server *server = arg;
+
+	(void)what;
+	log_info("%s: draining", signal == SIGTERM ? "SIGTERM" : "SIGINT");
+	event_base_loopbreak(server->base);
+}
+
+static void
+log_setting_change(const char *name, bool takes_effect, void *arg)
+{
+	(void)arg;
+	if (takes_effect)
+		log_info("reload: %s has changed", name);
+	else
+		log_warn("reload: %s needs a restart to take effect", name);
+}
+
+static void
+reload(struct server *server)
+{
+	char error[SETTINGS_ERROR_SIZE];
+	struct settings *settings = settings_load(server->arguments->file,
+	    server->arguments->overrides, server->arguments->override_count, error, sizeof(error));
+
+	if (settings == NULL) {
+		log_error("reload refused, nothing has changed: %s", error);
+		return;
+	}
+	settings_compare(settings_of(server), settings, log_setting_change, NULL);
+	add_rules(server, settings);
+	log_setup((enum log_level)settings->server.log_level,
+	    (enum log_format)settings->server.log_format);
+	struct breaker_policy policy = policy_of(settings);
+	breaker_set_policy(server->backends.redis, &policy);
+	breaker_set_policy(server->backends.postgres, &policy);
+	keeper_set_rules(server->backends.keeper, &server->rules->rules);
+	for (size_t i = 0; i < server->census.worker_count; i++)
+		worker_set_rules(server->workers[i], &server->rules->rules);
+	log_info("reload done");
+}
+
+static void
+on_reload_signal(evutil_socket_t signal, short what, void *arg)
+{
+	(void)signal, (void)what;
+	reload(arg);
+}
+
+static void
+catch_signals(struct server *server)
+{
+	signal(SIGPIPE, SIG_IGN);
+	server->signals[0] = evsignal_new(server->base, SIGTERM, on_stop_signal, server);
+	server->signals[1] = evsignal_new(server->base, SIGINT, on_stop_signal, server);
+	server->signals[2] = evsignal_new(server->base, SIGHUP, on_reload_signal, server);
+	for (int i = 0; i < MAX_SIGNALS; i++)
+		event_add(server->signals[i], NULL);
+}
+
+/* ---- running ---- */
+
+static void *
+run_keeper(void *arg)
+{
+	keeper_run(arg);
+	return NULL;
+}
+
+/* Signals belong to the main thread. */
+static bool
+start_threads(struct server *server, char *error, size_t size)
+{
+	sigset_t all, before;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	int problem = pthread_create(&server->keeper_thread, NULL, run_keeper,
+	    server->backends.keeper);
+	server->has_keeper_thread = problem == 0;
+	while (problem == 0 && server->started_workers < server->census.worker_count) {
+		if (!worker_start(server->workers[server->started_workers]))
+			problem = errno;
+		else
+			server->started_workers++;
+	}
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (problem != 0)
+		snprintf(error, size, "cannot start a thread: %s", strerror(problem));
+	return problem == 0;
+}
+
+static void
+stop_threads(struct server *server)
+{
+	int64_t until_ms = clock_mono_ms() + settings_of(server)->server.drain_ms;
+
+	atomic_store(&server->census.is_draining, true);
+	for (size_t i = 0; i < server->started_workers; i++)
+		worker_drain(server->workers[i], until_ms);
+	for (size_t i = 0; i < server->started_workers; i++)
+		worker_join(server->workers[i]);
+	if (server->has_keeper_thread) {
+		keeper_stop(server->backends.keeper);
+		pthread_join(server->keeper_thread, NULL);
+	}
+}
+
+static void
+free_all(struct server *server)
+{
+	for (size_t i = 0; i < server->census.worker_count; i++)
+		worker_shut(server->workers[i]);
+	keeper_free(server->backends.keeper);
+	for (size_t i = 0; i < server->census.worker_count; i++)
+		worker_free(server->workers[i]);
+	free(server->workers);
+	free(server->metrics);
+	admin_free(server->admin);
+	for (int i = 0; i < MAX_SIGNALS; i++) {
+		if (server->signals[i] != NULL)
+			event_free(server->signals[i]);
+	}
+	event_base_free(server->base);
+	cache_free(server->backends.cache);
+	journal_free(server->backends.journal);
+	breaker_free(server->backends.redis);
+	breaker_free(server->backends.postgres);
+	redis_target_free(server->backends.redis_target);
+	for (struct rules_age *age = server->rules, *older; age != NULL; age = older) {
+		older = age->older;
+		maps_free(age->rules.maps);
+		settings_free((struct settings *)age->rules.settings);
+		free(age);
+	}
+	pthread_mutex_destroy(&server->lock);
+	free(server);
+}
+
+static bool
+set_up(struct server *server, char *error, size_t size, int *code)
+{
+	*code = EXIT_BAD_USAGE;
+	if (!make_redis_target(server, error, size) || !check_postgres_url(server, error, size))
+		return false;
+	*code = EXIT_CANNOT_START;
+	warn_of_unserved(settings_of(server));
+	raise_descriptor_limit(settings_of(server)->listen.max_clients);
+	make_backends(server);
+	make_workers(server);
+	catch_signals(server);
+	return start_listening(server, error, size) && start_threads(server, error, size);
+}
+
+int
+server_run(struct settings *settings, const struct arguments *arguments)
+{
+	struct server *server = alloc_zero(sizeof(*server));
+	char error[512];
+	int code = 0;
+
+	log_setup((enum log_level)settings->server.log_level,
+	    (enum log_format)settings->server.log_format);
+	hash_init();
+	pthread_mutex_init(&server->lock, NULL);
+	server->arguments = arguments;
+	add_rules(server, settings);
+	server->base = event_base_new();
+	if (server->base == NULL)
+		abort();
+	if (set_up(server, error, sizeof(error), &code)) {
+		log_info("sidecar %s serves on %s:%d with %zu threads", SIDECAR_VERSION,
+		    settings->listen.address, (int)settings->listen.port,
+		    server->census.worker_count);
+		event_base_dispatch(server->base);
+		code = 0;
+	} else {
+		fprintf(stderr, "%s\n", error);
+	}
+	stop_listening(server);
+	stop_threads(server);
+	free_all(server);
+	if (code == 0)
+		log_info("stopped");
+	return code;
+}
