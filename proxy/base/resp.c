@@ -23,8 +23,11 @@ scan_one(struct resp_scan *scan, struct slice bytes)
 {
 	const char *start = bytes.at + scan->at;
 	size_t left = bytes.len - scan->at;
-	const char *cr = memchr(start, '\r', left);
 
+	/* Garbage is told by its first byte, not only when a line ends. */
+	if (strchr("+-:,#(_$!=*~>%|", *start) == NULL || *start == '\0')
+		return RESP_BROKEN;
+	const char *cr = memchr(start, '\r', left);
 	if (cr == NULL)
 		return left > LINE_MAX_BYTES ? RESP_BROKEN : RESP_PARTIAL;
 	size_t line_len = (size_t)(cr - start);
