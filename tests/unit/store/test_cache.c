@@ -1,0 +1,896 @@
+#include "store/cache.h"
+
+#include <pthread.h>
+
+#include "../test.h"
+#include "base/clock.h"
+#include "base/hash.h"
+
+#define PLENTY (INT64_C(1) << 40)
+
+static struct cache *
+cache_of(int64_t max_entries, int64_t max_memory, int64_t max_value)
+{
+	struct cache_limits limits = { max_entries, max_memory, max_value };
+
+	hash_init_with(1, 2);
+	return cache_new(&limits);
+}
+
+static struct cache *
+roomy(void)
+{
+	return cache_of(1000, PLENTY, PLENTY);
+}
+
+/* Fresh until 1000, stale until 5000. */
+static struct cache_value
+value_of(const char *text)
+{
+	return (struct cache_value){
+		.kind = CACHE_STRING,
+		.source = CACHE_FROM_REDIS,
+		.bytes = blob_new(slice_of(text)),
+		.fresh_until_ms = 1000,
+		.stale_until_ms = 5000,
+		.valid_until_ms = TIME_NEVER,
+		.is_validity_exact = true,
+		.refresh_at_ms = TIME_NEVER,
+	};
+}
+
+/* Fills under a lease and pays the value's own reference back. */
+static bool
+fill_under(struct cache *cache, const char *key, const struct cache_lease *lease,
+    struct cache_value value)
+{
+	bool is_kept = cache_fill(cache, slice_of(key), lease, &value);
+
+	cache_value_release(&value);
+	return is_kept;
+}
+
+static bool
+fill_value(struct cache *cache, const char *key, struct cache_value value)
+{
+	struct cache_lease lease = cache_lease(cache, slice_of(key));
+
+	return fill_under(cache, key, &lease, value);
+}
+
+static bool
+fill(struct cache *cache, const char *key, const char *text)
+{
+	return fill_value(cache, key, value_of(text));
+}
+
+static void
+put(struct cache *cache, const char *key, const char *text)
+{
+	struct cache_value value = value_of(text);
+
+	cache_put(cache, slice_of(key), &value);
+	cache_value_release(&value);
+}
+
+static enum cache_find
+find_at(struct cache *cache, const char *key, int64_t now_ms)
+{
+	struct cache_value value;
+	enum cache_find found = cache_find(cache, slice_of(key), now_ms, &value, NULL);
+
+	if (found != CACHE_MISS)
+		cache_value_release(&value);
+	return found;
+}
+
+static bool
+has(struct cache *cache, const char *key)
+{
+	return find_at(cache, key, 0) == CACHE_FRESH;
+}
+
+/* The value that memory holds at 0, "-" for none; overwritten by the next call. */
+static const char *
+text_of(struct cache *cache, const char *key)
+{
+	static char text[64];
+	struct cache_value value;
+
+	if (cache_find(cache, slice_of(key), 0, &value, NULL) == CACHE_MISS)
+		return "-";
+	snprintf(text, sizeof(text), "%.*s", (int)value.bytes->len, value.bytes->bytes);
+	cache_value_release(&value);
+	return text;
+}
+
+static struct cache_stats
+stats_of(const struct cache *cache)
+{
+	struct cache_stats stats;
+
+	cache_stats(cache, &stats);
+	return stats;
+}
+
+static void
+fill_numbered(struct cache *cache, int number)
+{
+	char key[32];
+
+	snprintf(key, sizeof(key), "profile:%d", number);
+	CHECK(fill(cache, key, "{}"));
+}
+
+static bool
+has_numbered(struct cache *cache, int number)
+{
+	char key[32];
+
+	snprintf(key, sizeof(key), "profile:%d", number);
+	return has(cache, key);
+}
+
+/* ---- time ---- */
+
+TEST(a_value_is_fresh_until_its_moment_and_stale_from_it_on)
+{
+	struct cache *cache = roomy();
+	fill(cache, "k", "v");
+	CHECK_INT(find_at(cache, "k", 0), CACHE_FRESH);
+	CHECK_INT(find_at(cache, "k", 999), CACHE_FRESH);
+	CHECK_INT(find_at(cache, "k", 1000), CACHE_STALE);
+	cache_free(cache);
+}
+
+TEST(a_value_is_stale_until_its_moment_and_gone_from_it_on)
+{
+	struct cache *cache = roomy();
+	fill(cache, "k", "v");
+	CHECK_INT(find_at(cache, "k", 4999), CACHE_STALE);
+	CHECK_INT(find_at(cache, "k", 5000), CACHE_MISS);
+	CHECK_INT(stats_of(cache).entries, 0); /* who finds it gone clears it away */
+	CHECK_INT(find_at(cache, "k", 0), CACHE_MISS);
+	cache_free(cache);
+}
+
+TEST(past_valid_until_nothing_is_served_not_even_stale)
+{
+	static const int64_t moments[] = { 500, 3000 }; /* while fresh, while stale */
+
+	for (int i = 0; i < 2; i++) {
+		struct cache *cache = roomy();
+		struct cache_value value = value_of("v");
+		value.valid_until_ms = moments[i];
+		fill_value(cache, "k", value);
+		CHECK_INT(find_at(cache, "k", moments[i] - 1), i == 0 ? CACHE_FRESH : CACHE_STALE);
+		CHECK_INT(find_at(cache, "k", moments[i]), CACHE_MISS);
+		cache_free(cache);
+	}
+}
+
+TEST(what_was_never_filled_is_a_miss)
+{
+	struct cache *cache = roomy();
+	CHECK_INT(find_at(cache, "k", 0), CACHE_MISS);
+	fill(cache, "k", "v");
+	CHECK_INT(find_at(cache, "K", 0), CACHE_MISS);
+	CHECK_INT(find_at(cache, "k ", 0), CACHE_MISS);
+	CHECK_INT(find_at(cache, "", 0), CACHE_MISS);
+	cache_free(cache);
+}
+
+TEST(keys_and_values_may_hold_any_byte)
+{
+	struct cache *cache = roomy();
+	struct slice key = SLICE("a\0b"), other = SLICE("a\0c");
+	struct cache_value value = value_of(""), found;
+	cache_value_release(&value);
+	value.bytes = blob_new(SLICE("\0\r\n\xff"));
+	struct cache_lease lease = cache_lease(cache, key);
+	CHECK(cache_fill(cache, key, &lease, &value));
+	CHECK_INT(cache_find(cache, key, 0, &found, NULL), CACHE_FRESH);
+	CHECK(slice_equal(blob_slice(found.bytes), SLICE("\0\r\n\xff")));
+	cache_value_release(&found);
+	CHECK_INT(cache_find(cache, other, 0, &found, NULL), CACHE_MISS);
+	cache_value_release(&value);
+	cache_free(cache);
+}
+
+TEST(an_absent_key_is_remembered_without_bytes)
+{
+	struct cache *cache = roomy();
+	struct cache_value value = value_of(""), found;
+	cache_value_release(&value);
+	value.kind = CACHE_ABSENT;
+	struct cache_lease lease = cache_lease(cache, SLICE("k"));
+	CHECK(cache_fill(cache, SLICE("k"), &lease, &value));
+	CHECK_INT(cache_find(cache, SLICE("k"), 0, &found, NULL), CACHE_FRESH);
+	CHECK_INT(found.kind, CACHE_ABSENT);
+	CHECK(found.bytes == NULL);
+	cache_free(cache);
+}
+
+TEST(a_reader_keeps_its_bytes_though_they_are_replaced_and_dropped)
+{
+	struct cache *cache = roomy();
+	struct cache_value found;
+	fill(cache, "k", "old");
+	CHECK_INT(cache_find(cache, SLICE("k"), 0, &found, NULL), CACHE_FRESH);
+	fill(cache, "k", "new");
+	CHECK_TEXT(text_of(cache, "k"), "new");
+	cache_free(cache);
+	CHECK(slice_equal(blob_slice(found.bytes), SLICE("old")));
+	cache_value_release(&found);
+}
+
+/* ---- order of use ---- */
+
+TEST(the_least_recently_used_leaves_first)
+{
+	struct cache *cache = cache_of(3, PLENTY, PLENTY);
+	fill(cache, "a", "1");
+	fill(cache, "b", "2");
+	fill(cache, "c", "3");
+	CHECK(has(cache, "a")); /* used: b is the oldest now */
+	fill(cache, "d", "4");
+	CHECK(!has(cache, "b"));
+	CHECK(has(cache, "a") && has(cache, "c") && has(cache, "d"));
+	CHECK_INT(stats_of(cache).evictions, 1);
+	cache_free(cache);
+}
+
+TEST(finding_a_stale_value_is_no_use_of_it)
+{
+	struct cache *cache = cache_of(2, PLENTY, PLENTY);
+	fill(cache, "a", "1");
+	fill(cache, "b", "2");
+	CHECK_INT(find_at(cache, "a", 1000), CACHE_STALE);
+	fill(cache, "c", "3");
+	CHECK(!has(cache, "a"));
+	CHECK(has(cache, "b"));
+	cache_free(cache);
+}
+
+TEST(filling_again_counts_as_use_and_evicts_nobody)
+{
+	struct cache *cache = cache_of(2, PLENTY, PLENTY);
+	fill(cache, "a", "1");
+	fill(cache, "b", "2");
+	fill(cache, "a", "3");
+	CHECK_INT(stats_of(cache).evictions, 0);
+	fill(cache, "c", "4");
+	CHECK(!has(cache, "b"));
+	CHECK_TEXT(text_of(cache, "a"), "3");
+	cache_free(cache);
+}
+
+/* Against a model: a list of keys, newest first. */
+TEST(a_long_random_history_leaves_what_an_exact_lru_leaves)
+{
+	enum { KEYS = 200, HELD = 64 };
+	struct cache *cache = cache_of(HELD, PLENTY, PLENTY);
+	int order[KEYS], held = 0;
+	unsigned random = 7;
+
+	for (int step = 0; step < 20000; step++) {
+		random = random * 1103515245 + 12345;
+		int key = (int)(random >> 16) % KEYS, at = 0;
+		bool is_find = (random >> 10 & 3) != 0;
+		while (at < held && order[at] != key)
+			at++;
+		if (is_find)
+			CHECK_INT(has_numbered(cache, key), at < held);
+		else
+			fill_numbered(cache, key);
+		if (is_find && at == held)
+			continue;
+		if (at == held && held < HELD)
+			held++;
+		else if (at == held)
+			at--;
+		memmove(order + 1, order, (size_t)at * sizeof(order[0]));
+		order[0] = key;
+	}
+	CHECK_INT(stats_of(cache).entries, HELD);
+	cache_free(cache);
+}
+
+/* ---- bounds ---- */
+
+static void
+check_entry_bound(int bound, int filled)
+{
+	struct cache *cache = cache_of(bound, PLENTY, PLENTY);
+	int held = 0;
+
+	for (int i = 0; i < filled; i++) {
+		fill_numbered(cache, i);
+		CHECK(has_numbered(cache, i)); /* the newcomer always stays */
+		int64_t wanted = i + 1 < bound ? i + 1 : bound;
+		if (stats_of(cache).entries != wanted) {
+			CHECK_INT(stats_of(cache).entries, wanted);
+			break;
+		}
+	}
+	CHECK_INT(stats_of(cache).evictions, filled - bound);
+	for (int i = 0; i < filled; i++)
+		held += has_numbered(cache, i);
+	CHECK_INT(held, bound);
+	cache_free(cache);
+}
+
+TEST(one_entry_is_held_when_one_may_be)
+{
+	check_entry_bound(1, 100);
+}
+
+TEST(ten_entries_are_held_when_ten_may_be)
+{
+	check_entry_bound(10, 1000);
+}
+
+TEST(a_thousand_entries_are_held_when_a_thousand_may_be)
+{
+	check_entry_bound(1000, 10000);
+}
+
+TEST(two_thousand_and_one_entries_are_held_in_several_shards)
+{
+	check_entry_bound(2001, 10000);
+}
+
+TEST(fifty_thousand_of_three_hundred_thousand_are_held)
+{
+	check_entry_bound(50000, 300000);
+}
+
+/* The shards are bounded together, so this is not exact: but who was used
+ * last stays, and nearly all who stay are of the last used. */
+TEST(in_many_shards_nearly_all_that_leave_are_old)
+{
+	struct cache *cache = cache_of(20000, PLENTY, PLENTY);
+	int young = 0;
+	for (int i = 0; i < 40000; i++)
+		fill_numbered(cache, i);
+	for (int i = 20000; i < 40000; i++)
+		young += has_numbered(cache, i);
+	CHECK(young > 19000);
+	for (int i = 39000; i < 40000; i++)
+		CHECK(has_numbered(cache, i));
+	cache_free(cache);
+}
+
+TEST(the_bound_on_bytes_holds_after_every_fill)
+{
+	enum { BOUND = 200000 };
+	struct cache *cache = cache_of(1000000, BOUND, PLENTY);
+	char text[3000];
+	for (int i = 0; i < 3000; i++) {
+		char key[32];
+		snprintf(key, sizeof(key), "profile:%d", i);
+		memset(text, 'x', sizeof(text));
+		text[i % 2990] = '\0';
+		CHECK(fill(cache, key, text));
+		CHECK(stats_of(cache).bytes <= BOUND);
+		CHECK(has(cache, key));
+	}
+	CHECK(stats_of(cache).evictions > 0);
+	/* It is used, too: all but what one more value would take. */
+	CHECK(stats_of(cache).bytes > BOUND - 4000);
+	cache_free(cache);
+}
+
+TEST(bytes_count_keys_values_and_overhead)
+{
+	struct cache *cache = roomy();
+	struct cache_stats before = stats_of(cache);
+	CHECK_INT(before.bytes, 0);
+	char long_key[5001] = "", long_text[7001] = "";
+	memset(long_key, 'k', 5000);
+	memset(long_text, 'v', 7000);
+	fill(cache, "k", "v");
+	int64_t small = stats_of(cache).bytes;
+	CHECK(small >= 2 + 100 && small < 400);
+	fill(cache, long_key, "v");
+	CHECK(stats_of(cache).bytes - small >= 5000);
+	cache_drop(cache, slice_of(long_key));
+	CHECK_INT(stats_of(cache).bytes, small);
+	fill(cache, "l", long_text);
+	CHECK(stats_of(cache).bytes - small >= 7000);
+	cache_drop_all(cache);
+	CHECK_INT(stats_of(cache).bytes, 0);
+	cache_free(cache);
+}
+
+TEST(a_value_larger_than_all_memory_leaves_at_once)
+{
+	struct cache *cache = cache_of(50000, 5000, PLENTY);
+	char text[6001] = "";
+	memset(text, 'v', 6000);
+	for (int i = 0; i < 10; i++)
+		fill_numbered(cache, i);
+	fill(cache, "large", text);
+	CHECK(!has(cache, "large"));
+	CHECK(stats_of(cache).bytes <= 5000);
+	put(cache, "large", text);
+	CHECK(!has(cache, "large"));
+	CHECK(stats_of(cache).bytes <= 5000);
+	cache_free(cache);
+}
+
+TEST(a_value_of_max_value_is_kept_and_one_byte_more_is_not)
+{
+	struct cache *cache = cache_of(100, PLENTY, 10);
+	CHECK(fill(cache, "k", "0123456789"));
+	CHECK(!fill(cache, "k", "0123456789a"));
+	CHECK_TEXT(text_of(cache, "k"), "0123456789"); /* the old one stays */
+	put(cache, "k", "0123456789");
+	CHECK_TEXT(text_of(cache, "k"), "0123456789");
+	/* A write is newer: the old one must not stay. */
+	put(cache, "k", "0123456789a");
+	CHECK_TEXT(text_of(cache, "k"), "-");
+	cache_free(cache);
+}
+
+/* ---- leases ---- */
+
+TEST(a_drop_during_a_fetch_refuses_the_fill)
+{
+	struct cache *cache = roomy();
+	struct cache_lease lease = cache_lease(cache, SLICE("k"));
+	CHECK(cache_lease_holds(cache, SLICE("k"), &lease));
+	CHECK(!cache_drop(cache, SLICE("k"))); /* nothing there, and yet it voids */
+	CHECK(!cache_lease_holds(cache, SLICE("k"), &lease));
+	CHECK(!fill_under(cache, "k", &lease, value_of("old")));
+	CHECK_TEXT(text_of(cache, "k"), "-");
+	cache_free(cache);
+}
+
+TEST(a_refused_fill_leaves_the_newer_value)
+{
+	struct cache *cache = roomy();
+	struct cache_lease lease = cache_lease(cache, SLICE("k"));
+	put(cache, "k", "new");
+	CHECK(!fill_under(cache, "k", &lease, value_of("old")));
+	CHECK_TEXT(text_of(cache, "k"), "new");
+	cache_free(cache);
+}
+
+TEST(a_lease_taken_after_a_drop_may_fill)
+{
+	struct cache *cache = roomy();
+	fill(cache, "k", "old");
+	CHECK(cache_drop(cache, SLICE("k")));
+	CHECK(fill(cache, "k", "new"));
+	CHECK_TEXT(text_of(cache, "k"), "new");
+	cache_free(cache);
+}
+
+TEST(a_fill_does_not_void_the_lease_of_another_fetch)
+{
+	struct cache *cache = roomy();
+	struct cache_lease first = cache_lease(cache, SLICE("k"));
+	struct cache_lease second = cache_lease(cache, SLICE("k"));
+	CHECK(fill_under(cache, "k", &second, value_of("b")));
+	CHECK(fill_under(cache, "k", &first, value_of("a")));
+	cache_free(cache);
+}
+
+TEST(a_drop_of_another_key_leaves_the_lease)
+{
+	struct cache *cache = roomy();
+	struct cache_lease lease = cache_lease(cache, SLICE("k"));
+	cache_drop(cache, SLICE("l"));
+	CHECK(cache_lease_holds(cache, SLICE("k"), &lease));
+	cache_free(cache);
+}
+
+TEST(no_fill_is_kept_while_a_write_is_under_way)
+{
+	struct cache *cache = roomy();
+	struct cache_lease before = cache_lease(cache, SLICE("k"));
+	fill(cache, "k", "old");
+	cache_write_begin(cache, SLICE("k"));
+	CHECK_TEXT(text_of(cache, "k"), "-");
+	struct cache_lease during = cache_lease(cache, SLICE("k"));
+	CHECK(during.is_void);
+	CHECK(!cache_lease_holds(cache, SLICE("k"), &during));
+	CHECK(!fill_under(cache, "k", &before, value_of("old")));
+	CHECK(!fill_under(cache, "k", &during, value_of("old")));
+	cache_write_end(cache, SLICE("k"));
+	/* Asked during the write: it may still be the old value. */
+	CHECK(!fill_under(cache, "k", &before, value_of("old")));
+	CHECK(!fill_under(cache, "k", &during, value_of("old")));
+	CHECK_TEXT(text_of(cache, "k"), "-");
+	CHECK(fill(cache, "k", "new"));
+	cache_free(cache);
+}
+
+TEST(two_writes_at_once_need_both_their_ends)
+{
+	struct cache *cache = roomy();
+	cache_write_begin(cache, SLICE("k"));
+	cache_write_begin(cache, SLICE("k"));
+	cache_write_end(cache, SLICE("k"));
+	CHECK(!fill(cache, "k", "old"));
+	cache_write_end(cache, SLICE("k"));
+	CHECK(fill(cache, "k", "new"));
+	cache_free(cache);
+}
+
+TEST(a_late_end_of_a_write_keeps_what_was_put_since)
+{
+	struct cache *cache = roomy();
+	cache_write_begin(cache, SLICE("k"));
+	put(cache, "k", "acknowledged");
+	struct cache_lease during = cache_lease(cache, SLICE("k"));
+	cache_write_end_late(cache, SLICE("k"));
+	CHECK_TEXT(text_of(cache, "k"), "acknowledged");
+	CHECK(!fill_under(cache, "k", &during, value_of("old")));
+	CHECK(fill(cache, "k", "new"));
+	cache_free(cache);
+}
+
+TEST(a_late_end_voids_a_lease_from_before_the_write)
+{
+	struct cache *cache = roomy();
+	struct cache_lease before = cache_lease(cache, SLICE("k"));
+	cache_write_begin(cache, SLICE("k"));
+	cache_write_end_late(cache, SLICE("k"));
+	CHECK(!fill_under(cache, "k", &before, value_of("old")));
+	cache_free(cache);
+}
+
+TEST(a_put_during_a_write_is_kept_until_its_end)
+{
+	struct cache *cache = roomy();
+	cache_write_begin(cache, SLICE("k"));
+	put(cache, "k", "mine");
+	CHECK_TEXT(text_of(cache, "k"), "mine");
+	cache_write_end(cache, SLICE("k"));
+	CHECK_TEXT(text_of(cache, "k"), "-");
+	cache_free(cache);
+}
+
+/* With 50,000 entries there are several shards: all of them are told. */
+TEST(dropping_all_voids_every_lease)
+{
+	struct cache *cache = cache_of(50000, PLENTY, PLENTY);
+	struct cache_lease leases[200];
+	char key[16];
+	for (int i = 0; i < 200; i++) {
+		fill_numbered(cache, i);
+		snprintf(key, sizeof(key), "other:%d", i);
+		leases[i] = cache_lease(cache, slice_of(key));
+	}
+	CHECK_INT(cache_drop_all(cache), 200);
+	CHECK_INT(stats_of(cache).entries, 0);
+	CHECK_INT(stats_of(cache).evictions, 0);
+	for (int i = 0; i < 200; i++) {
+		snprintf(key, sizeof(key), "other:%d", i);
+		CHECK(!fill_under(cache, key, &leases[i], value_of("old")));
+	}
+	cache_free(cache);
+}
+
+TEST(dropping_what_matches_leaves_the_rest_and_voids_every_lease)
+{
+	struct cache *cache = roomy();
+	fill(cache, "profile:1", "a");
+	fill(cache, "profile:2", "b");
+	fill(cache, "session:1", "c");
+	struct cache_lease lease = cache_lease(cache, SLICE("session:2"));
+	CHECK_INT(cache_drop_matching(cache, SLICE("profile:*")), 2);
+	CHECK(!has(cache, "profile:1") && !has(cache, "profile:2"));
+	CHECK_TEXT(text_of(cache, "session:1"), "c");
+	CHECK(!fill_under(cache, "session:2", &lease, value_of("d")));
+	CHECK_INT(cache_drop_matching(cache, SLICE("nobody*")), 0);
+	cache_free(cache);
+}
+
+/* ---- validity ---- */
+
+static struct cache_value
+valid_until(const char *text, int64_t valid_until_ms, bool is_exact)
+{
+	struct cache_value value = value_of(text);
+
+	value.valid_until_ms = valid_until_ms;
+	value.is_validity_exact = is_exact;
+	return value;
+}
+
+TEST(an_exact_validity_is_kept_over_a_guess_for_the_same_bytes)
+{
+	struct cache *cache = roomy();
+	fill_value(cache, "k", valid_until("v", 700, true));
+	fill_value(cache, "k", valid_until("v", TIME_NEVER, false));
+	CHECK_INT(find_at(cache, "k", 699), CACHE_FRESH);
+	/* And again: what was kept counts as exact. */
+	fill_value(cache, "k", valid_until("v", TIME_NEVER, false));
+	CHECK_INT(find_at(cache, "k", 700), CACHE_MISS);
+	cache_free(cache);
+}
+
+TEST(a_guess_counts_where_the_bytes_are_others)
+{
+	struct cache *cache = roomy();
+	fill_value(cache, "k", valid_until("v", 700, true));
+	fill_value(cache, "k", valid_until("w", 800, false));
+	CHECK_INT(find_at(cache, "k", 799), CACHE_FRESH);
+	CHECK_INT(find_at(cache, "k", 800), CACHE_MISS);
+	cache_free(cache);
+}
+
+TEST(an_exact_validity_replaces_an_exact_one_and_a_guess_a_guess)
+{
+	struct cache *cache = roomy();
+	fill_value(cache, "k", valid_until("v", 700, true));
+	fill_value(cache, "k", valid_until("v", 800, true));
+	CHECK_INT(find_at(cache, "k", 799), CACHE_FRESH);
+	fill_value(cache, "l", valid_until("v", 700, false));
+	fill_value(cache, "l", valid_until("v", 800, false));
+	CHECK_INT(find_at(cache, "l", 799), CACHE_FRESH);
+	cache_free(cache);
+}
+
+TEST(a_write_takes_its_own_validity)
+{
+	struct cache *cache = roomy();
+	fill_value(cache, "k", valid_until("v", 700, true));
+	struct cache_value value = valid_until("v", TIME_NEVER, false);
+	cache_put(cache, SLICE("k"), &value);
+	cache_value_release(&value);
+	CHECK_INT(find_at(cache, "k", 999), CACHE_FRESH);
+	cache_free(cache);
+}
+
+/* ---- early refresh ---- */
+
+static bool
+is_told_to_refresh(struct cache *cache, const char *key, int64_t now_ms)
+{
+	struct cache_value value;
+	bool should_refresh = true;
+
+	if (cache_find(cache, slice_of(key), now_ms, &value, &should_refresh) != CACHE_MISS)
+		cache_value_release(&value);
+	return should_refresh;
+}
+
+TEST(exactly_one_reader_is_told_to_refresh)
+{
+	struct cache *cache = roomy();
+	struct cache_value value = value_of("v");
+	value.refresh_at_ms = 900;
+	fill_value(cache, "k", value);
+	for (int i = 0; i < 5; i++)
+		CHECK(!is_told_to_refresh(cache, "k", 899));
+	CHECK(is_told_to_refresh(cache, "k", 900));
+	for (int i = 0; i < 5; i++)
+		CHECK(!is_told_to_refresh(cache, "k", 999));
+	/* Until the next fill. */
+	value = value_of("w");
+	value.refresh_at_ms = 950;
+	fill_value(cache, "k", value);
+	CHECK(is_told_to_refresh(cache, "k", 960));
+	CHECK(!is_told_to_refresh(cache, "k", 960));
+	cache_free(cache);
+}
+
+TEST(a_key_that_is_read_once_is_not_kept_warm)
+{
+	struct cache *cache = roomy();
+	struct cache_value value = value_of("v");
+	value.refresh_at_ms = 900;
+	fill_value(cache, "k", value);
+	CHECK(!is_told_to_refresh(cache, "k", 950));
+	CHECK(is_told_to_refresh(cache, "k", 950));
+	cache_free(cache);
+}
+
+TEST(a_stale_value_and_a_miss_ask_for_no_early_refresh)
+{
+	struct cache *cache = roomy();
+	struct cache_value value = value_of("v");
+	value.refresh_at_ms = 900;
+	fill_value(cache, "k", value);
+	CHECK(!is_told_to_refresh(cache, "k", 1000));
+	CHECK(!is_told_to_refresh(cache, "k", 1001));
+	CHECK(!is_told_to_refresh(cache, "nobody", 950));
+	cache_free(cache);
+}
+
+/* ---- hottest ---- */
+
+static void
+use(struct cache *cache, const char *key, int times)
+{
+	for (int i = 0; i < times; i++)
+		CHECK(has(cache, key));
+}
+
+TEST(the_hottest_keys_come_first_with_their_hits_and_bytes)
+{
+	struct cache *cache = cache_of(50000, PLENTY, PLENTY);
+	struct cache_hot_key hot[3];
+	for (int i = 0; i < 300; i++)
+		fill_numbered(cache, i);
+	use(cache, "profile:7", 9);
+	use(cache, "profile:250", 12);
+	use(cache, "profile:31", 5);
+	use(cache, "profile:32", 4);
+	CHECK_INT(cache_hottest(cache, hot, 3), 3);
+	static const char *const wanted[] = { "profile:250", "profile:7", "profile:31" };
+	static const int hits[] = { 12, 9, 5 };
+	for (int i = 0; i < 3; i++) {
+		CHECK(slice_equal(slice_make(hot[i].key, hot[i].key_len), slice_of(wanted[i])));
+		CHECK_INT(hot[i].hits, hits[i]);
+		CHECK(hot[i].bytes > 0);
+		free(hot[i].key);
+	}
+	cache_free(cache);
+}
+
+TEST(fewer_keys_than_asked_for_are_all_there_are)
+{
+	struct cache *cache = roomy();
+	struct cache_hot_key hot[4];
+	CHECK_INT(cache_hottest(cache, hot, 4), 0);
+	fill(cache, "k", "v");
+	CHECK_INT(cache_hottest(cache, hot, 0), 0);
+	CHECK_INT(cache_hottest(cache, hot, 4), 1);
+	CHECK_INT(hot[0].hits, 0);
+	free(hot[0].key);
+	cache_free(cache);
+}
+
+TEST(a_key_keeps_its_hits_when_it_is_filled_again)
+{
+	struct cache *cache = roomy();
+	struct cache_hot_key hot[1];
+	fill(cache, "k", "v");
+	use(cache, "k", 3);
+	fill(cache, "k", "w");
+	use(cache, "k", 1);
+	CHECK_INT(cache_hottest(cache, hot, 1), 1);
+	CHECK_INT(hot[0].hits, 4);
+	free(hot[0].key);
+	cache_free(cache);
+}
+
+/* ---- many threads ---- */
+
+#define CROWD 8
+#define CROWD_KEYS 400
+#define CROWD_STEPS 20000
+#define CROWD_ENTRIES 2100
+
+static struct cache *shared;
+/* The number that a backend would give for each key; a writer raises it
+ * between write_begin and write_end. */
+static _Atomic int truth[CROWD_KEYS];
+static _Atomic int wrong, over_bounds;
+
+static int
+number_in(const struct blob *bytes)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%.*s", (int)bytes->len, bytes->bytes);
+	return atoi(text);
+}
+
+/* Whatever memory gives may be no older than what was true when we asked. */
+static void
+read_one(int which, struct slice key, bool may_refresh)
+{
+	struct cache_value value;
+	bool should_refresh;
+	int known = truth[which];
+
+	if (cache_find(shared, key, 0, &value, may_refresh ? &should_refresh : NULL) == CACHE_MISS)
+		return;
+	if (number_in(value.bytes) < known)
+		wrong++;
+	cache_value_release(&value);
+}
+
+static void
+fetch_one(int which, struct slice key)
+{
+	char text[16];
+	struct cache_lease lease = cache_lease(shared, key);
+
+	snprintf(text, sizeof(text), "%d", (int)truth[which]); /* the backend's answer */
+	struct cache_value value = value_of(text);
+	cache_fill(shared, key, &lease, &value);
+	cache_value_release(&value);
+}
+
+static void
+write_one(int which, struct slice key)
+{
+	cache_write_begin(shared, key);
+	truth[which]++;
+	cache_write_end(shared, key);
+}
+
+static void *
+one_of_the_crowd(void *arg)
+{
+	uint64_t random = (uint64_t)(uintptr_t)arg * 7919 + 1;
+
+	for (int i = 0; i < CROWD_STEPS; i++) {
+		random = random * 6364136223846793005u + 1442695040888963407u;
+		unsigned draw = (unsigned)(random >> 33);
+		int which = (int)(draw % CROWD_KEYS);
+		char text[16];
+		snprintf(text, sizeof(text), "key:%d", which);
+		struct slice key = slice_of(text);
+		switch (draw / CROWD_KEYS % 16) {
+		case 0: write_one(which, key); break;
+		case 1: cache_drop(shared, key); break;
+		case 2: case 3: case 4: case 5: fetch_one(which, key); break;
+		case 6: if (i % 100 == 0) cache_drop_matching(shared, SLICE("key:1*")); break;
+		case 7: if (i % 400 == 0) cache_drop_all(shared); break;
+		default: read_one(which, key, draw % 2 == 0); break;
+		}
+	}
+	return NULL;
+}
+
+TEST(among_many_threads_nothing_older_than_the_truth_is_served)
+{
+	pthread_t crowd[CROWD];
+	shared = cache_of(CROWD_ENTRIES, PLENTY, PLENTY);
+	for (int i = 0; i < CROWD; i++)
+		pthread_create(&crowd[i], NULL, one_of_the_crowd, (void *)(uintptr_t)(i + 1));
+	for (int i = 0; i < CROWD; i++)
+		pthread_join(crowd[i], NULL);
+	CHECK_INT(wrong, 0);
+	/* Every write has ended: each key can be filled again. */
+	for (int i = 0; i < CROWD_KEYS; i++) {
+		char key[16];
+		snprintf(key, sizeof(key), "key:%d", i);
+		CHECK(fill(shared, key, "v"));
+	}
+	CHECK_INT(stats_of(shared).entries, CROWD_KEYS);
+	CHECK_INT(cache_drop_all(shared), CROWD_KEYS);
+	CHECK_INT(stats_of(shared).entries, 0);
+	CHECK_INT(stats_of(shared).bytes, 0);
+	cache_free(shared);
+}
+
+static void *
+one_that_fills(void *arg)
+{
+	int from = (int)(uintptr_t)arg * 5000;
+
+	for (int i = from; i < from + 5000; i++) {
+		fill_numbered(shared, i);
+		/* Each thread may be over by the one that it brings. */
+		if (stats_of(shared).entries > CROWD_ENTRIES + CROWD)
+			over_bounds++;
+	}
+	return NULL;
+}
+
+TEST(among_many_threads_the_bound_holds)
+{
+	pthread_t crowd[CROWD];
+	shared = cache_of(CROWD_ENTRIES, PLENTY, PLENTY);
+	for (int i = 0; i < CROWD; i++)
+		pthread_create(&crowd[i], NULL, one_that_fills, (void *)(uintptr_t)i);
+	for (int i = 0; i < CROWD; i++)
+		pthread_join(crowd[i], NULL);
+	CHECK_INT(over_bounds, 0);
+	CHECK(stats_of(shared).entries <= CROWD_ENTRIES);
+	CHECK(stats_of(shared).entries > CROWD_ENTRIES - CROWD);
+	CHECK_INT(cache_drop_all(shared) + stats_of(shared).evictions, CROWD * 5000);
+	CHECK_INT(stats_of(shared).bytes, 0);
+	cache_free(shared);
+}
+
+TEST_MAIN
