@@ -81,6 +81,7 @@ struct settings {
 		char *token;
 		char *tls_ca;
 		int64_t connections;
+		int64_t max_sessions; /* dedicated connections in all */
 		int64_t budget_ms;
 		int64_t timeout_ms;
 		int64_t ttl_ms;

@@ -19,12 +19,14 @@
 #include "ladder/context.h"
 #include "wire/request.h"
 
+struct dedicated_pool;
 struct event_base;
 struct front;
 struct client;
+struct session;
 
 struct front *front_new(struct event_base *base, struct ladder_context *ladder,
-    struct census *census, struct worker_metrics *metrics);
+    struct dedicated_pool *dedicated, struct census *census, struct worker_metrics *metrics);
 /* All clients must be gone (front_drain). */
 void front_free(struct front *front);
 
@@ -45,6 +47,7 @@ size_t front_owed(const struct front *front); /* clients with replies still to c
 void front_drop_all(struct front *front);
 
 struct ladder_context *front_ladder(const struct front *front);
+struct dedicated_pool *front_dedicated(const struct front *front);
 struct census *front_census(const struct front *front);
 struct worker_metrics *front_metrics(const struct front *front);
 
@@ -63,6 +66,15 @@ struct client_session {
 };
 
 struct front *client_front(const struct client *client);
+/* A connection to Redis of its own (session.h); NULL: none. */
+struct session *client_redis_session(const struct client *client);
+void client_set_session(struct client *client, struct session *session);
+/* Nothing that it has asked is unanswered, by anybody. */
+bool client_is_quiet(const struct client *client);
+/* Where a session copies what Redis says; then client_wake(). */
+struct buf *client_stream(struct client *client);
+/* Something has changed: send what there is, go on if it was waiting. */
+void client_wake(struct client *client);
 struct client_session *client_session(struct client *client);
 
 /* Where the reply of the command being handled goes, when it is known now. */

@@ -4,7 +4,10 @@
 
 #include "front/client.h"
 
-/* Answers now (client_reply) or later (slot_new), exactly once. argc > 0. */
-void request_handle(struct client *client, const struct request_parser *parser);
+/*
+ * Answers now (client_reply) or later (slot_new), exactly once. argc > 0.
+ * False: nothing was done; again when client_is_quiet().
+ */
+MUST_CHECK bool request_handle(struct client *client, const struct request_parser *parser);
 
 #endif

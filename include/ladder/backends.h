@@ -6,6 +6,8 @@
 #ifndef SIDECAR_LADDER_BACKENDS_H
 #define SIDECAR_LADDER_BACKENDS_H
 
+#include <stdatomic.h>
+
 #include "base/mailbox.h"
 #include "base/settings.h"
 #include "ladder/journal.h"
@@ -30,6 +32,7 @@ struct backends {
 	struct redis_target *redis_target; /* NULL: no Redis is configured */
 	bool has_postgres;
 	struct keeper *keeper;
+	_Atomic int64_t dedicated; /* dedicated connections in use or kept */
 };
 
 bool backends_redis_allows(const struct backends *backends);

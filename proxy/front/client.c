@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "front/request.h"
+#include "front/session.h"
 #include "wire/reply.h"
 
 #define READ_BYTES 65536
@@ -48,6 +49,8 @@ struct client {
 	enum client_state state;
 	int fd;
 	bool is_dirty, is_at_end;
+	bool waits_for_quiet; /* its next command has to wait for all before it */
+	struct session *redis;
 	struct request_progress progress;
 	struct buf in;  /* a command that is half there, or not handled yet */
 	struct buf out; /* replies that the socket did not take */
@@ -58,6 +61,7 @@ struct client {
 struct front {
 	struct event_base *base;
 	struct ladder_context *ladder;
+	struct dedicated_pool *dedicated;
 	struct census *census;
 	struct worker_metrics *metrics;
 	struct request_parser parser;
@@ -69,13 +73,14 @@ struct front {
 };
 
 struct front *
-front_new(struct event_base *base, struct ladder_context *ladder, struct census *census,
-    struct worker_metrics *metrics)
+front_new(struct event_base *base, struct ladder_context *ladder,
+    struct dedicated_pool *dedicated, struct census *census, struct worker_metrics *metrics)
 {
 	struct front *front = alloc_zero(sizeof(*front));
 
 	front->base = base;
 	front->ladder = ladder;
+	front->dedicated = dedicated;
 	front->census = census;
 	front->metrics = metrics;
 	return front;
@@ -96,6 +101,12 @@ struct ladder_context *
 front_ladder(const struct front *front)
 {
 	return front->ladder;
+}
+
+struct dedicated_pool *
+front_dedicated(const struct front *front)
+{
+	return front->dedicated;
 }
 
 struct census *
@@ -130,6 +141,25 @@ struct front *
 client_front(const struct client *client)
 {
 	return client->front;
+}
+
+struct session *
+client_redis_session(const struct client *client)
+{
+	return client->redis;
+}
+
+void
+client_set_session(struct client *client, struct session *session)
+{
+	client->redis = session;
+}
+
+bool
+client_is_quiet(const struct client *client)
+{
+	return client->first == NULL &&
+	    (client->redis == NULL || session_is_quiet(client->redis));
 }
 
 struct client_session *
@@ -240,6 +270,7 @@ close_client(struct client *client)
 {
 	struct front *front = client->front;
 
+	session_free(client->redis);
 	wait_for(client, 0);
 	close(client->fd);
 	for (struct slot *slot = client->first, *next; slot != NULL; slot = next) {
@@ -294,12 +325,33 @@ mark_dirty(struct client *client)
 }
 
 static bool
+owes_bytes(const struct client *client)
+{
+	return buf_len(&client->out) + client->slot_bytes >
+	    (size_t)settings_of(client)->listen.output_limit;
+}
+
+static bool
 owes_too_much(const struct client *client)
 {
 	const struct settings *settings = settings_of(client);
 
-	return buf_len(&client->out) + client->slot_bytes > (size_t)settings->listen.output_limit ||
-	    client->slot_count >= (size_t)settings->listen.max_pipeline;
+	return owes_bytes(client) || client->slot_count >= (size_t)settings->listen.max_pipeline ||
+	    (client->redis != NULL &&
+	    session_unsent(client->redis) > (size_t)settings->listen.output_limit);
+}
+
+static bool
+may_go_on(const struct client *client)
+{
+	return client->waits_for_quiet ? client_is_quiet(client) : !owes_too_much(client);
+}
+
+/* Waits for something that may never come. */
+static bool
+is_endless(const struct client *client)
+{
+	return client->redis != NULL && session_may_never_end(client->redis);
 }
 
 static void handle_received(struct client *client);
@@ -308,11 +360,18 @@ static void handle_received(struct client *client);
 static void
 settle(struct client *client)
 {
-	bool is_idle = client->first == NULL && buf_len(&client->out) == 0;
+	bool is_idle = client_is_quiet(client) && buf_len(&client->out) == 0;
 
-	if (client->state == CLIENT_PAUSED && !owes_too_much(client)) {
+	if (client->redis != NULL)
+		session_pause(client->redis, owes_bytes(client));
+	if (client->state == CLIENT_PAUSED && may_go_on(client)) {
+		client->waits_for_quiet = false;
 		enter(client, CLIENT_READING);
 		handle_received(client); /* what it has sent before; settles again */
+		return;
+	}
+	if (client->state == CLIENT_FINISHING && client->is_at_end && is_endless(client)) {
+		close_client(client);
 		return;
 	}
 	if (client->state == CLIENT_FINISHING && is_idle) {
@@ -323,8 +382,10 @@ settle(struct client *client)
 		enter(client, CLIENT_LINGERING);
 	}
 	bool wants_more = client->state == CLIENT_READING || client->state == CLIENT_LINGERING;
+	/* Who is paused is not read, and yet it matters when it hangs up. */
 	wait_for(client, (short)((wants_more && !client->is_at_end ? EV_READ : 0) |
-	    (buf_len(&client->out) > 0 ? EV_WRITE : 0)));
+	    (buf_len(&client->out) > 0 ? EV_WRITE : 0) |
+	    (client->state == CLIENT_PAUSED && is_endless(client) ? EV_CLOSED : 0)));
 }
 
 static void
@@ -411,6 +472,20 @@ slot_done(struct slot *slot)
 }
 
 struct buf *
+client_stream(struct client *client)
+{
+	/* A session begins when nothing is owed, so it speaks for the client alone. */
+	assert(client->first == NULL);
+	return &client->out;
+}
+
+void
+client_wake(struct client *client)
+{
+	mark_dirty(client);
+}
+
+struct buf *
 client_reply(struct client *client)
 {
 	if (client->first == NULL)
@@ -433,17 +508,20 @@ client_finish(struct client *client)
 
 /* ---- receiving ---- */
 
-static void
+/* False: not before everything that came before it has been answered. */
+static bool
 handle_command(struct client *client, const struct request_parser *parser)
 {
 	struct slot *before = client->last;
 	size_t before_len = before != NULL && before->is_done ? buf_len(&before->out) : 0;
 
-	request_handle(client, parser);
+	if (!request_handle(client, parser))
+		return false;
 	/* slot_done() counts a slot's bytes; those written at once are counted here. */
 	struct slot *after = client->last;
 	if (after != NULL && after->is_done)
 		client->slot_bytes += buf_len(&after->out) - (after == before ? before_len : 0);
+	return true;
 }
 
 /* Handles whole commands in `bytes`; returns how many bytes they had. */
@@ -470,9 +548,12 @@ handle_commands(struct client *client, struct slice bytes)
 			client_finish(client);
 			break;
 		}
+		if (front->parser.argc > 0 && !handle_command(client, &front->parser)) {
+			client->waits_for_quiet = true;
+			enter(client, CLIENT_PAUSED);
+			break;
+		}
 		at += front->parser.len;
-		if (front->parser.argc > 0)
-			handle_command(client, &front->parser);
 		/* What waits in the shared buffer is on its way out, too. */
 		if (owes_too_much(client) ||
 		    buf_len(&front->out) > (size_t)settings->listen.output_limit) {
@@ -589,7 +670,9 @@ on_event(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	/* Writing first: it may free the client, and then nothing is read. */
-	if ((what & EV_WRITE) != 0)
+	if ((what & EV_CLOSED) != 0)
+		close_client(client);
+	else if ((what & EV_WRITE) != 0)
 		flush(client);
 	else if ((what & EV_READ) != 0)
 		on_readable(client);
@@ -618,6 +701,10 @@ front_drain(struct front *front)
 	front->is_draining = true;
 	for (struct client *client = front->clients, *next; client != NULL; client = next) {
 		next = client->next;
+		if (is_endless(client)) {
+			close_client(client);
+			continue;
+		}
 		if (client->state != CLIENT_READING) {
 			client->is_at_end = true; /* it goes when it has what it is owed */
 			continue;

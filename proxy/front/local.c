@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "front/session.h"
 #include "wire/reply.h"
 
 #define SERVER_NAME "redis" /* what clients look for */
@@ -81,6 +82,7 @@ do_reset(struct client *client, struct buf *out, const struct slice *argv, size_
 	struct client_session *session = client_session(client);
 
 	(void)argv, (void)argc;
+	session_free(client_redis_session(client)); /* and the state with it */
 	set_resp(session, 2);
 	set_text(&session->name, SLICE_NONE);
 	session->is_authenticated = !needs_password(client);
@@ -95,10 +97,7 @@ do_select(struct client *client, struct buf *out, const struct slice *argv, size
 	(void)client, (void)argc;
 	if (!slice_to_int64(argv[1], &database))
 		reply_error(out, "ERR value is not an integer or out of range");
-	else if (database != 0)
-		reply_error(out, "ERR DB index is out of range: this version of sidecar serves "
-		    "database 0");
-	else
+	else /* any but 0 is a session's */
 		reply_simple(out, "OK");
 }
 
@@ -243,6 +242,8 @@ do_hello(struct client *client, struct buf *out, const struct slice *argv, size_
 	if (hello.has_name)
 		set_text(&session->name, hello.name);
 	set_resp(session, (int)hello.resp);
+	if (client_redis_session(client) != NULL)
+		session_set_resp(client_redis_session(client), session->resp);
 	reply_hello(client, out);
 }
 

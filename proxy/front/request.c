@@ -3,6 +3,7 @@
  *
  *   a stranger's command      -NOAUTH
  *   [commands] deny           -NOPERM
+ *   a session's commands      Redis, over the client's own connection
  *   GET, MGET, mapped hashes  the ladder
  *   SIDECAR ...               sidecar_command.c
  *   about this connection     local.c
@@ -17,6 +18,7 @@
 #include "base/resp.h"
 #include "front/local.h"
 #include "front/reads.h"
+#include "front/session.h"
 #include "front/sidecar_command.h"
 #include "front/status.h"
 #include "ladder/write.h"
@@ -190,18 +192,6 @@ handle_info(struct client *client, const struct request_parser *parser,
 
 /* ---- choosing ---- */
 
-static bool
-needs_a_session(const struct request_parser *parser, const struct command_info *info)
-{
-	if (info == NULL || info->class == COMMAND_SESSION)
-		return info != NULL;
-	for (size_t i = 1; i < parser->argc && info->may_block; i++) {
-		if (slice_equal_nocase(parser->argv[i], SLICE("BLOCK")))
-			return true;
-	}
-	return false;
-}
-
 static void
 count(struct client *client, enum request_class class)
 {
@@ -209,15 +199,10 @@ count(struct client *client, enum request_class class)
 }
 
 static void
-handle_by_class(struct client *client, const struct request_parser *parser)
+handle_by_class(struct client *client, const struct request_parser *parser,
+    const struct command_info *info)
 {
-	const struct command_info *info = command_find(parser->argv, parser->argc);
-
-	if (needs_a_session(parser, info)) {
-		count(client, REQUEST_SESSION);
-		reply_error(client_reply(client), "ERR this version of sidecar does not offer %s, "
-		    "which needs a connection to Redis of its own", info->name);
-	} else if (info != NULL && info->class == COMMAND_LOCAL) {
+	if (info != NULL && info->class == COMMAND_LOCAL) {
 		count(client, REQUEST_LOCAL);
 		local_handle(client, parser);
 	} else if (is_command(parser, SLICE("INFO"))) {
@@ -232,7 +217,55 @@ handle_by_class(struct client *client, const struct request_parser *parser)
 	}
 }
 
-void
+/* Commands of a client that has no connection of its own. */
+static bool
+handle_shared(struct client *client, const struct request_parser *parser)
+{
+	if (reads_handle(client, parser)) {
+		count(client, REQUEST_READ);
+		return true;
+	}
+	if (is_command(parser, SLICE("SIDECAR"))) {
+		count(client, REQUEST_LOCAL);
+		sidecar_handle(client, parser);
+		return true;
+	}
+	const struct command_info *info = command_find(parser->argv, parser->argc);
+	if (!session_is_needed(parser, info)) {
+		handle_by_class(client, parser, info);
+		return true;
+	}
+	/* Else its commands would overtake those still under way on a link. */
+	if (!client_is_quiet(client))
+		return false;
+	count(client, REQUEST_SESSION);
+	session_open(client, parser, info);
+	return true;
+}
+
+static bool
+handle_in_session(struct client *client, const struct request_parser *parser)
+{
+	const struct command_info *info = command_find(parser->argv, parser->argc);
+
+	switch (session_take(client_redis_session(client), parser, info)) {
+	case SESSION_NOT_NOW:
+		return false;
+	case SESSION_TOOK:
+		count(client, REQUEST_SESSION);
+		return true;
+	case SESSION_LOCAL:
+		break;
+	}
+	count(client, REQUEST_LOCAL);
+	if (is_command(parser, SLICE("SIDECAR")))
+		sidecar_handle(client, parser);
+	else
+		local_handle(client, parser);
+	return true;
+}
+
+bool
 request_handle(struct client *client, const struct request_parser *parser)
 {
 	const struct settings *settings = front_ladder(client_front(client))->rules->settings;
@@ -241,15 +274,13 @@ request_handle(struct client *client, const struct request_parser *parser)
 	if (!client_session(client)->is_authenticated && !is_for_strangers(parser)) {
 		count(client, REQUEST_LOCAL);
 		reply_error(client_reply(client), "NOAUTH Authentication required.");
-	} else if (is_denied(settings->commands.deny, parser, &word)) {
+		return true;
+	}
+	if (is_denied(settings->commands.deny, parser, &word)) {
 		count(client, REQUEST_LOCAL);
 		reply_denied(client, word);
-	} else if (reads_handle(client, parser)) {
-		count(client, REQUEST_READ);
-	} else if (is_command(parser, SLICE("SIDECAR"))) {
-		count(client, REQUEST_LOCAL);
-		sidecar_handle(client, parser);
-	} else {
-		handle_by_class(client, parser);
+		return true;
 	}
+	return client_redis_session(client) != NULL ? handle_in_session(client, parser)
+						    : handle_shared(client, parser);
 }

@@ -173,6 +173,8 @@ keeper_free(struct keeper *keeper)
 	postgres_free(keeper->postgres);
 	prober_free(keeper->prober);
 	event_free(keeper->timer);
+	/* A cancelled query says so once more before its base may go. */
+	event_base_loop(keeper->base, EVLOOP_NONBLOCK);
 	resolve_base_free(keeper->dns);
 	event_base_free(keeper->base);
 	free(keeper);

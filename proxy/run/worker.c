@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/random.h"
 #include "front/client.h"
+#include "ladder/dedicated.h"
 #include "ladder/flight.h"
 #include "ladder/keeper.h"
 #include "upstream/resolve.h"
@@ -25,6 +26,7 @@ struct worker {
 	struct evdns_base *dns;
 	struct mailbox *mailbox;
 	struct ladder_context ladder;
+	struct dedicated_pool *dedicated;
 	struct front *front;
 	struct worker_metrics metrics;
 
@@ -73,7 +75,10 @@ worker_new(struct backends *backends, struct census *census, const struct rules 
 	worker->ladder.links = links_new(worker->base, worker->dns, backends->redis_target,
 	    (unsigned)settings->redis.connections, settings->redis.timeout_ms, backends->redis,
 	    &worker->metrics.redis, on_orphaned, worker);
-	worker->front = front_new(worker->base, &worker->ladder, census, &worker->metrics);
+	worker->dedicated = dedicated_pool_new(worker->base, worker->dns, backends,
+	    settings->redis.timeout_ms, &worker->metrics.redis);
+	worker->front = front_new(worker->base, &worker->ladder, worker->dedicated, census,
+	    &worker->metrics);
 	return worker;
 }
 
@@ -92,10 +97,9 @@ run(void *arg)
 
 	while (!worker->is_done) {
 		event_base_loop(worker->base, EVLOOP_ONCE);
+		front_flush(worker->front); /* may let paused clients ask for more */
 		links_flush(worker->ladder.links);
-		front_flush(worker->front);
-		/* Clients that were paused may have asked for more. */
-		links_flush(worker->ladder.links);
+		dedicated_flush(worker->dedicated);
 	}
 	return NULL;
 }
@@ -169,6 +173,7 @@ on_redis_changed(struct letter *letter)
 	struct worker_letter *what = (struct worker_letter *)letter;
 
 	links_on_breaker(what->worker->ladder.links);
+	dedicated_empty(what->worker->dedicated);
 	free(what);
 }
 
@@ -239,9 +244,12 @@ worker_free(struct worker *worker)
 	mailbox_free(worker->mailbox);
 	links_free(worker->ladder.links);
 	front_free(worker->front);
+	dedicated_pool_free(worker->dedicated);
 	flights_free(worker->ladder.flights);
 	deadlines_free(worker->ladder.deadlines);
 	event_free(worker->drain_timer);
+	/* A cancelled query says so once more before its base may go. */
+	event_base_loop(worker->base, EVLOOP_NONBLOCK);
 	resolve_base_free(worker->dns);
 	event_base_free(worker->base);
 	free(worker);

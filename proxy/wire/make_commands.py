@@ -25,6 +25,9 @@ WRITES = set("eval evalsha fcall".split())
 CHANGES_ANYTHING = set("debug restore-asking function|flush".split())
 
 
+KEEPS_KEYS = ("COMMAND_WRITE", "COMMAND_SESSION")
+
+
 def pairs(flat):
     return dict(zip(flat[::2], flat[1::2]))
 
@@ -71,7 +74,7 @@ def classify(name, flags):
 def line(name, arity, flags, specs):
     name = name.lower()
     kind = classify(name, flags)
-    keys = [k for k in map(key_spec, specs) if k] if kind == "COMMAND_WRITE" else []
+    keys = [k for k in map(key_spec, specs) if k] if kind in KEEPS_KEYS else []
     if "KEYS_ANYWHERE" in keys:
         keys = ["KEYS_ANYWHERE"]
     may_block = "blocking" in flags and kind != "COMMAND_SESSION"

@@ -1,0 +1,63 @@
+/*
+ * What commands and replies do to the state of a connection to Redis. Pure,
+ * but for the cache it is told to flush.
+ */
+#ifndef SIDECAR_FRONT_SESSION_STATE_H
+#define SIDECAR_FRONT_SESSION_STATE_H
+
+#include "store/cache.h"
+#include "wire/commands.h"
+#include "wire/request.h"
+
+/* What one command will do, known from its words. */
+struct session_effect {
+	enum session_verb {
+		VERB_OTHER,
+		VERB_MULTI,
+		VERB_EXEC, /* and DISCARD, RESET: the transaction is over */
+		VERB_WATCH,
+		VERB_UNWATCH,
+		VERB_MONITOR,
+		VERB_SELECT,
+		VERB_TRACKING,
+		VERB_SUBSCRIBE,    /* and PSUBSCRIBE, SSUBSCRIBE */
+		VERB_UNSUBSCRIBE,
+	} verb;
+	int64_t number;      /* SELECT: the database. TRACKING: on or off. SUBSCRIBE:
+	                        how many confirmations are to come */
+	char channel_kind;   /* 'c'hannel, 'p'attern, 's'hard */
+	bool may_block;
+	bool needs_session;  /* SELECT 5, CLIENT TRACKING: although no session command */
+	bool needs_state;    /* the client would go wrong without it */
+	bool ends_multi;
+	bool needs_quiet;
+	bool is_local;       /* about the client, not about Redis */
+	bool may_queue;      /* but inside MULTI it is Redis's to queue or refuse */
+	bool is_silent;      /* the client hears nothing of the reply */
+};
+
+struct session_state {
+	bool is_in_multi, is_watching, is_monitoring, is_tracking, has_flushed;
+	int64_t database;
+	int64_t channels, patterns, shards; /* subscribed to */
+};
+
+enum session_reply {
+	SESSION_REPLY_ANSWER, /* of the oldest command */
+	SESSION_REPLY_PUSH,   /* of nobody's; or one of several confirmations */
+	SESSION_REPLY_SILENT, /* an answer that the client did not ask for */
+};
+
+void session_effect_of(const struct request_parser *parser, const struct command_info *info,
+    struct session_effect *effect);
+/* UNSUBSCRIBE from everything: how many confirmations that will be. */
+void session_state_complete(const struct session_state *state, struct session_effect *effect);
+void session_state_sent(struct session_state *state, const struct session_effect *effect);
+/* A reply has come; `oldest` is what it may answer, NULL: nothing is awaited. */
+enum session_reply session_state_reply(struct session_state *state, struct session_effect *oldest,
+    int resp, char type, struct slice reply);
+/* A flush has been answered, or queued: then EXEC is what carries it out. */
+void session_state_flush(struct session_state *state, struct cache *cache, bool is_flush);
+bool session_state_is_kept(const struct session_state *state);
+
+#endif

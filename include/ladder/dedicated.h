@@ -1,0 +1,51 @@
+/*
+ * Dedicated connections to Redis, for clients whose state needs one: taken
+ * for as long as the state lasts, given back clean, kept for the next taker
+ * for a while (a TLS handshake a BLPOP would be dear). Bounded for the whole
+ * process. Each worker has a pool; one thread.
+ */
+#ifndef SIDECAR_LADDER_DEDICATED_H
+#define SIDECAR_LADDER_DEDICATED_H
+
+#include "ladder/backends.h"
+#include "upstream/metrics.h"
+#include "upstream/redis_conn.h"
+
+struct dedicated;
+struct dedicated_pool;
+
+/* As in redis_conn_events, but `closed` leaves the connection to be dropped
+ * by its holder. */
+struct dedicated_events {
+	void (*ready)(void *arg);
+	void (*reply)(char type, struct slice reply, void *arg);
+	void (*closed)(enum failure_kind kind, const char *reason, void *arg);
+};
+
+struct dedicated_pool *dedicated_pool_new(struct event_base *base, struct evdns_base *dns,
+    struct backends *backends, int64_t connect_ms, struct redis_metrics *metrics);
+void dedicated_pool_free(struct dedicated_pool *pool); /* all must have been paid back */
+
+/*
+ * NULL when `max` are in use in the process. Otherwise ready already
+ * (dedicated_is_ready), or `ready` or `closed` comes from a later turn.
+ */
+struct dedicated *dedicated_take(struct dedicated_pool *pool, int resp, int64_t max,
+    const struct dedicated_events *events, void *arg);
+/* It has no state, and nothing on it is unanswered. */
+void dedicated_give_back(struct dedicated *dedicated);
+/* Closes it; NULL is fine. May be called from its events. */
+void dedicated_drop(struct dedicated *dedicated);
+
+bool dedicated_is_ready(const struct dedicated *dedicated);
+/* Sends and counts `count` commands. */
+void dedicated_send(struct dedicated *dedicated, struct slice commands, size_t count);
+size_t dedicated_unsent(const struct dedicated *dedicated);
+void dedicated_pause(struct dedicated *dedicated, bool is_paused);
+
+/* Sends what was written; before the loop sleeps. */
+void dedicated_flush(struct dedicated_pool *pool);
+/* Redis is down: what waits in the pool is closed. */
+void dedicated_empty(struct dedicated_pool *pool);
+
+#endif

@@ -1,0 +1,357 @@
+/* See session.h. session_state.c knows what commands and replies do to the
+ * state; here is how they travel. */
+#include "front/session.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "front/session_state.h"
+#include "ladder/dedicated.h"
+#include "wire/reply.h"
+
+/* A command that Redis has not answered yet. */
+struct awaited {
+	struct awaited *next;
+	struct session_effect effect;
+	int64_t due_ms; /* TIME_NEVER: it may block */
+	bool ends_writes, is_flush;
+};
+
+struct session {
+	struct client *client;
+	struct dedicated *dedicated;
+	struct session_state state;
+	struct buf waiting; /* commands sent before the connection was ready */
+	size_t waiting_commands;
+	struct awaited *first, *last;
+	struct deadline due; /* of the oldest command that does not block */
+	struct buf written;  /* keys begun and not ended: length and bytes in turn */
+	int resp, resp_at_start;
+	bool hangs_up; /* what was asked for cannot be done without its state */
+};
+
+static struct ladder_context *
+ladder_of(const struct session *session)
+{
+	return front_ladder(client_front(session->client));
+}
+
+/* ---- what is written drops from memory ---- */
+
+static void
+begin_key(struct slice key, void *arg)
+{
+	struct session *session = arg;
+	struct backends *backends = ladder_of(session)->backends;
+	size_t len = key.len;
+
+	cache_write_begin(backends->cache, key);
+	journal_note_write(backends->journal, key);
+	buf_append(&session->written, &len, sizeof(len));
+	buf_append_slice(&session->written, key);
+	counter_add(&ladder_of(session)->metrics->invalidated_write, 1);
+}
+
+static void
+end_writes(struct session *session)
+{
+	struct slice rest = buf_slice(&session->written);
+
+	while (rest.len > 0) {
+		size_t len;
+		memcpy(&len, rest.at, sizeof(len));
+		cache_write_end(ladder_of(session)->backends->cache,
+		    slice_make(rest.at + sizeof(len), len));
+		rest = slice_make(rest.at + sizeof(len) + len, rest.len - sizeof(len) - len);
+	}
+	buf_reset(&session->written);
+}
+
+/* ---- time ---- */
+
+static void fail(struct session *session, const char *what);
+
+static void
+on_due(struct deadline *deadline)
+{
+	struct session *session =
+	    (struct session *)((char *)deadline - offsetof(struct session, due));
+
+	breaker_failed(ladder_of(session)->backends->redis, clock_mono_ms(), FAILURE_TIMEOUT,
+	    "no answer in time");
+	fail(session, "no answer from redis in time; the command may or may not have run");
+}
+
+static void
+watch_oldest(struct session *session)
+{
+	struct deadlines *deadlines = ladder_of(session)->deadlines;
+
+	deadlines_remove(deadlines, &session->due);
+	if (session->first == NULL || session->first->due_ms == TIME_NEVER)
+		return;
+	session->due.on_due = on_due;
+	deadlines_add(deadlines, &session->due, session->first->due_ms);
+}
+
+/* ---- commands out ---- */
+
+static void
+add_awaited(struct session *session, const struct session_effect *effect, bool is_flush)
+{
+	struct awaited *awaited = alloc_zero(sizeof(*awaited));
+	int64_t timeout_ms = ladder_of(session)->rules->settings->redis.timeout_ms;
+
+	awaited->effect = *effect;
+	awaited->is_flush = is_flush;
+	awaited->due_ms = effect->may_block ? TIME_NEVER : clock_mono_ms() + timeout_ms;
+	/* Inside MULTI nothing runs before EXEC. */
+	awaited->ends_writes = !session->state.is_in_multi || effect->ends_multi;
+	*(session->last != NULL ? &session->last->next : &session->first) = awaited;
+	session->last = awaited;
+	if (session->first == awaited)
+		watch_oldest(session);
+}
+
+static void
+send_out(struct session *session, struct slice command)
+{
+	if (dedicated_is_ready(session->dedicated)) {
+		dedicated_send(session->dedicated, command, 1);
+		return;
+	}
+	buf_append_slice(&session->waiting, command);
+	session->waiting_commands++;
+}
+
+static void
+forward(struct session *session, const struct request_parser *parser,
+    const struct command_info *info, const struct session_effect *effect)
+{
+	bool is_flush = info != NULL && info->class == COMMAND_FLUSH;
+	bool is_write = info == NULL || info->class == COMMAND_WRITE ||
+	    info->class == COMMAND_SESSION;
+
+	if (is_write)
+		command_each_written_key(info, parser->argv, parser->argc, begin_key, session);
+	if (is_flush)
+		cache_drop_all(ladder_of(session)->backends->cache);
+	session->hangs_up |= effect->needs_state;
+	add_awaited(session, effect, is_flush);
+	session_state_sent(&session->state, effect);
+	send_out(session, parser->raw);
+}
+
+/* ---- the end ---- */
+
+static bool
+is_over(const struct session *session)
+{
+	return session->first == NULL && !session_state_is_kept(&session->state);
+}
+
+/* Frees it; `is_clean`: the connection may serve somebody else. */
+static void
+dispose(struct session *session, bool is_clean)
+{
+	deadlines_remove(ladder_of(session)->deadlines, &session->due);
+	end_writes(session);
+	if (is_clean && session->resp == session->resp_at_start)
+		dedicated_give_back(session->dedicated);
+	else
+		dedicated_drop(session->dedicated);
+	while (session->first != NULL) {
+		struct awaited *awaited = session->first;
+		session->first = awaited->next;
+		free(awaited);
+	}
+	client_set_session(session->client, NULL);
+	buf_free(&session->waiting);
+	buf_free(&session->written);
+	free(session);
+}
+
+void
+session_free(struct session *session)
+{
+	if (session != NULL)
+		dispose(session, false);
+}
+
+/* Everything unanswered gets an error; the client goes with its state. */
+static void
+fail(struct session *session, const char *what)
+{
+	struct client *client = session->client;
+	struct backends *backends = ladder_of(session)->backends;
+	bool hangs_up = session->hangs_up || session_state_is_kept(&session->state);
+
+	for (const struct awaited *a = session->first; a != NULL; a = a->next)
+		backends_reply_down(backends, what, client_stream(client));
+	dispose(session, false);
+	if (hangs_up)
+		client_finish(client);
+	client_wake(client);
+}
+
+/* ---- the connection's events ---- */
+
+static void
+on_ready(void *arg)
+{
+	struct session *session = arg;
+
+	if (session->waiting_commands > 0)
+		dedicated_send(session->dedicated, buf_slice(&session->waiting),
+		    session->waiting_commands);
+	buf_free(&session->waiting);
+	session->waiting_commands = 0;
+}
+
+static void
+on_closed(enum failure_kind kind, const char *reason, void *arg)
+{
+	(void)kind, (void)reason;
+	fail(arg, "the connection broke; the command may or may not have run");
+}
+
+static void
+take_off_oldest(struct session *session)
+{
+	struct awaited *awaited = session->first;
+
+	session->first = awaited->next;
+	if (session->first == NULL)
+		session->last = NULL;
+	if (awaited->ends_writes)
+		end_writes(session);
+	if (awaited->is_flush || awaited->effect.ends_multi)
+		session_state_flush(&session->state, ladder_of(session)->backends->cache,
+		    awaited->is_flush);
+	free(awaited);
+	watch_oldest(session);
+}
+
+static void
+on_reply(char type, struct slice reply, void *arg)
+{
+	struct session *session = arg;
+	struct client *client = session->client;
+	struct awaited *oldest = session->first;
+	enum session_reply what = session_state_reply(&session->state,
+	    oldest != NULL ? &oldest->effect : NULL, session->resp, type, reply);
+
+	if (what != SESSION_REPLY_SILENT)
+		buf_append_slice(client_stream(client), reply);
+	if (what != SESSION_REPLY_PUSH && oldest != NULL)
+		take_off_oldest(session);
+	if (is_over(session))
+		dispose(session, true);
+	client_wake(client);
+}
+
+/* ---- opening and taking ---- */
+
+bool
+session_is_needed(const struct request_parser *parser, const struct command_info *info)
+{
+	struct session_effect effect;
+
+	if (info == NULL)
+		return false;
+	session_effect_of(parser, info, &effect);
+	return info->class == COMMAND_SESSION || effect.may_block || effect.needs_session;
+}
+
+static const struct dedicated_events events = {
+	.ready = on_ready, .reply = on_reply, .closed = on_closed,
+};
+
+void
+session_open(struct client *client, const struct request_parser *parser,
+    const struct command_info *info)
+{
+	struct ladder_context *ladder = front_ladder(client_front(client));
+	int64_t max = ladder->rules->settings->redis.max_sessions;
+	struct session_effect effect;
+
+	session_effect_of(parser, info, &effect);
+	if (!backends_redis_allows(ladder->backends)) {
+		backends_reply_down(ladder->backends, NULL, client_reply(client));
+		if (effect.needs_state)
+			client_finish(client);
+		return;
+	}
+	struct session *session = alloc_zero(sizeof(*session));
+	session->client = client;
+	session->resp = session->resp_at_start = client_session(client)->resp;
+	session->dedicated =
+	    dedicated_take(front_dedicated(client_front(client)), session->resp, max, &events,
+	    session);
+	if (session->dedicated == NULL) {
+		reply_error(client_reply(client),
+		    "ERR too many clients need a connection of their own ([redis] max_sessions)");
+		if (effect.needs_state)
+			client_finish(client);
+		free(session);
+		return;
+	}
+	client_set_session(client, session);
+	forward(session, parser, info, &effect);
+}
+
+enum session_takes
+session_take(struct session *session, const struct request_parser *parser,
+    const struct command_info *info)
+{
+	struct session_effect effect;
+
+	session_effect_of(parser, info, &effect);
+	if (effect.is_local && !(session->state.is_in_multi && effect.may_queue))
+		return session_is_quiet(session) ? SESSION_LOCAL : SESSION_NOT_NOW;
+	if (effect.needs_quiet && !session_is_quiet(session))
+		return SESSION_NOT_NOW;
+	session_state_complete(&session->state, &effect);
+	forward(session, parser, info, &effect);
+	return SESSION_TOOK;
+}
+
+bool
+session_is_quiet(const struct session *session)
+{
+	return session->first == NULL;
+}
+
+bool
+session_may_never_end(const struct session *session)
+{
+	return session->first != NULL ? session->first->due_ms == TIME_NEVER
+				      : session_state_is_kept(&session->state);
+}
+
+size_t
+session_unsent(const struct session *session)
+{
+	return buf_len(&session->waiting) + dedicated_unsent(session->dedicated);
+}
+
+void
+session_pause(struct session *session, bool is_paused)
+{
+	dedicated_pause(session->dedicated, is_paused);
+}
+
+void
+session_set_resp(struct session *session, int resp)
+{
+	static const struct session_effect silent = { .is_silent = true };
+
+	if (resp == session->resp)
+		return;
+	session->resp = resp;
+	add_awaited(session, &silent, false);
+	send_out(session, resp == 3 ? SLICE("*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n")
+	    : SLICE("*2\r\n$5\r\nHELLO\r\n$1\r\n2\r\n"));
+}

@@ -1,0 +1,291 @@
+/* See session_state.h. */
+#include "front/session_state.h"
+
+#include "base/resp.h"
+
+/* ---- commands ---- */
+
+static const struct verb {
+	const char *name;
+	enum session_verb verb;
+	char channel_kind;
+	bool needs_state, ends_multi;
+} verbs[] = {
+	{ "multi", VERB_MULTI, 0, true, false },
+	{ "exec", VERB_EXEC, 0, true, true },
+	{ "discard", VERB_EXEC, 0, true, true },
+	{ "watch", VERB_WATCH, 0, true, false },
+	{ "unwatch", VERB_UNWATCH, 0, false, false },
+	{ "monitor", VERB_MONITOR, 0, true, false },
+	{ "subscribe", VERB_SUBSCRIBE, 'c', true, false },
+	{ "psubscribe", VERB_SUBSCRIBE, 'p', true, false },
+	{ "ssubscribe", VERB_SUBSCRIBE, 's', true, false },
+	{ "unsubscribe", VERB_UNSUBSCRIBE, 'c', false, false },
+	{ "punsubscribe", VERB_UNSUBSCRIBE, 'p', false, false },
+	{ "sunsubscribe", VERB_UNSUBSCRIBE, 's', false, false },
+};
+
+static const char *const blocking[] = {
+	"blpop", "brpop", "brpoplpush", "blmove", "blmpop", "bzpopmin", "bzpopmax", "bzmpop",
+	"wait", "waitaof",
+};
+
+/* Who one is, is said to the sidecar and not to Redis. */
+static const struct {
+	const char *name;
+	bool may_queue;
+} local[] = {
+	{ "auth", false }, { "quit", false }, { "reset", false }, { "hello", false },
+	{ "sidecar", false }, { "client", true },
+};
+
+static bool
+is_word(struct slice argument, const char *word)
+{
+	return slice_equal_nocase(argument, slice_of(word));
+}
+
+static void
+look_up_verb(const struct request_parser *parser, struct session_effect *effect)
+{
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+		if (!is_word(parser->argv[0], verbs[i].name))
+			continue;
+		effect->verb = verbs[i].verb;
+		effect->channel_kind = verbs[i].channel_kind;
+		effect->needs_state = verbs[i].needs_state;
+		effect->ends_multi = verbs[i].ends_multi;
+	}
+	if (effect->verb == VERB_SUBSCRIBE || effect->verb == VERB_UNSUBSCRIBE) {
+		effect->number = (int64_t)parser->argc - 1;
+		effect->may_block = true; /* its confirmations come among messages */
+		/* Only a quiet connection knows how many channels it leaves. */
+		effect->needs_quiet = effect->verb == VERB_UNSUBSCRIBE && parser->argc == 1;
+	}
+}
+
+static bool
+may_block(const struct request_parser *parser, const struct command_info *info)
+{
+	for (size_t i = 0; i < sizeof(blocking) / sizeof(blocking[0]); i++) {
+		if (is_word(parser->argv[0], blocking[i]))
+			return true;
+	}
+	for (size_t i = 1; info != NULL && info->may_block && i < parser->argc; i++) {
+		if (is_word(parser->argv[i], "BLOCK"))
+			return true;
+	}
+	return false;
+}
+
+static void
+look_up_local(const struct request_parser *parser, struct session_effect *effect)
+{
+	for (size_t i = 0; i < sizeof(local) / sizeof(local[0]); i++) {
+		if (is_word(parser->argv[0], local[i].name)) {
+			effect->is_local = true;
+			effect->may_queue = local[i].may_queue;
+		}
+	}
+}
+
+void
+session_effect_of(const struct request_parser *parser, const struct command_info *info,
+    struct session_effect *effect)
+{
+	*effect = (struct session_effect){ .verb = VERB_OTHER };
+	look_up_verb(parser, effect);
+	look_up_local(parser, effect);
+	effect->may_block |= may_block(parser, info);
+	if (is_word(parser->argv[0], "select") && parser->argc == 2 &&
+	    slice_to_int64(parser->argv[1], &effect->number)) {
+		effect->verb = VERB_SELECT;
+		effect->needs_session = effect->number != 0;
+	} else if (parser->argc >= 3 && is_word(parser->argv[0], "client") &&
+	    (is_word(parser->argv[1], "tracking") || is_word(parser->argv[1], "caching"))) {
+		effect->is_local = false;
+		effect->needs_session = true;
+		if (is_word(parser->argv[1], "tracking")) {
+			effect->verb = VERB_TRACKING;
+			effect->number = is_word(parser->argv[2], "on");
+		}
+	}
+}
+
+void
+session_state_complete(const struct session_state *state, struct session_effect *effect)
+{
+	int64_t subscribed = effect->channel_kind == 'c' ? state->channels
+	    : effect->channel_kind == 'p' ? state->patterns : state->shards;
+
+	/* Redis confirms once even where there is nothing to leave. */
+	if (effect->verb == VERB_UNSUBSCRIBE && effect->number == 0)
+		effect->number = subscribed > 0 ? subscribed : 1;
+}
+
+void
+session_state_sent(struct session_state *state, const struct session_effect *effect)
+{
+	/* What follows MULTI is queued from the moment it is sent. */
+	if (effect->verb == VERB_MULTI)
+		state->is_in_multi = true;
+	else if (effect->ends_multi)
+		state->is_in_multi = false;
+}
+
+/* ---- replies ---- */
+
+/* The first element of an array or push, where that is a bulk string. */
+static struct slice
+first_word(struct slice reply)
+{
+	char type;
+	int64_t number;
+	size_t outer, inner;
+
+	if (!resp_header(reply, &type, &number, &outer) || number < 1)
+		return SLICE_NONE;
+	struct slice rest = { reply.at + outer, reply.len - outer };
+	if (!resp_header(rest, &type, &number, &inner) || type != '$' || number < 0)
+		return SLICE_NONE;
+	return slice_make(rest.at + inner, (size_t)number);
+}
+
+static const struct {
+	struct slice word;
+	char channel_kind; /* of a confirmation; 0: a message */
+} pushes[] = {
+	{ SLICE_INIT("message"), 0 },          { SLICE_INIT("pmessage"), 0 },
+	{ SLICE_INIT("smessage"), 0 },         { SLICE_INIT("subscribe"), 'c' },
+	{ SLICE_INIT("psubscribe"), 'p' },     { SLICE_INIT("ssubscribe"), 's' },
+	{ SLICE_INIT("unsubscribe"), 'c' },   { SLICE_INIT("punsubscribe"), 'p' },
+	{ SLICE_INIT("sunsubscribe"), 's' },
+};
+
+/* The last integer of a confirmation: how many channels and patterns (or
+ * shard channels) the connection has now. */
+static int64_t
+last_integer(struct slice reply)
+{
+	const char *colon = memrchr(reply.at, ':', reply.len);
+	int64_t number = 0;
+
+	if (colon == NULL || reply.at + reply.len - colon < 4)
+		return 0;
+	size_t len = (size_t)(reply.at + reply.len - colon) - 3;
+	return slice_to_int64(slice_make(colon + 1, len), &number) ? number : 0;
+}
+
+/* Channels subscribed to twice are confirmed twice and counted once, so what
+ * Redis says is believed: channels and patterns are one number there. */
+static void
+note_confirmation(struct session_state *state, char kind, struct slice reply)
+{
+	int64_t now = last_integer(reply);
+
+	if (kind == 's')
+		state->shards = now;
+	else if (kind == 'c')
+		state->channels = now - state->patterns;
+	else
+		state->patterns = now - state->channels;
+}
+
+static bool
+is_pubsub(struct session_state *state, struct session_effect *oldest, struct slice reply,
+    bool *is_last)
+{
+	struct slice word = first_word(reply);
+
+	*is_last = false;
+	for (size_t i = 0; i < sizeof(pushes) / sizeof(pushes[0]); i++) {
+		if (!slice_equal(word, pushes[i].word))
+			continue;
+		if (pushes[i].channel_kind == 0)
+			return true;
+		note_confirmation(state, pushes[i].channel_kind, reply);
+		bool is_asked = oldest != NULL && oldest->channel_kind == pushes[i].channel_kind &&
+		    oldest->number > 0;
+		*is_last = is_asked && --oldest->number == 0;
+		return true;
+	}
+	return false;
+}
+
+static bool
+is_subscribed(const struct session_state *state)
+{
+	return state->channels + state->patterns + state->shards > 0;
+}
+
+static void
+apply(struct session_state *state, const struct session_effect *effect, bool is_error)
+{
+	switch (effect->verb) {
+	case VERB_EXEC: /* an EXEC that is refused has ended the transaction, too */
+		state->is_watching = false;
+		break;
+	case VERB_WATCH:
+		state->is_watching |= !is_error;
+		break;
+	case VERB_UNWATCH:
+		state->is_watching = false;
+		break;
+	case VERB_MONITOR:
+		state->is_monitoring |= !is_error;
+		break;
+	case VERB_SELECT:
+		if (!is_error)
+			state->database = effect->number;
+		break;
+	case VERB_TRACKING:
+		if (!is_error)
+			state->is_tracking = effect->number != 0;
+		break;
+	case VERB_MULTI:
+	case VERB_SUBSCRIBE:
+	case VERB_UNSUBSCRIBE:
+	case VERB_OTHER:
+		break;
+	}
+}
+
+enum session_reply
+session_state_reply(struct session_state *state, struct session_effect *oldest, int resp,
+    char type, struct slice reply)
+{
+	bool may_be_pubsub = type == '>' || (resp == 2 && type == '*' &&
+	    (is_subscribed(state) || (oldest != NULL && oldest->channel_kind != 0)));
+	bool is_last;
+
+	if (may_be_pubsub && is_pubsub(state, oldest, reply, &is_last))
+		return is_last ? SESSION_REPLY_ANSWER : SESSION_REPLY_PUSH;
+	if (type == '>')
+		return SESSION_REPLY_PUSH;
+	/* MONITOR's lines begin with a time: "+1339518083.107412 [0 ...". */
+	if (state->is_monitoring && type == '+' && reply.at[1] >= '0' && reply.at[1] <= '9')
+		return SESSION_REPLY_PUSH;
+	if (oldest == NULL)
+		return SESSION_REPLY_PUSH;
+	apply(state, oldest, type == '-');
+	return oldest->is_silent ? SESSION_REPLY_SILENT : SESSION_REPLY_ANSWER;
+}
+
+void
+session_state_flush(struct session_state *state, struct cache *cache, bool is_flush)
+{
+	if (is_flush && state->is_in_multi) {
+		state->has_flushed = true;
+		return;
+	}
+	if (is_flush || state->has_flushed)
+		cache_drop_all(cache);
+	state->has_flushed = false;
+}
+
+bool
+session_state_is_kept(const struct session_state *state)
+{
+	return state->is_in_multi || state->is_watching || state->is_monitoring ||
+	    state->is_tracking || state->database != 0 || is_subscribed(state);
+}
