@@ -34,6 +34,12 @@ void keeper_post(struct keeper *keeper, struct letter *letter);
 void keeper_on_breaker(struct keeper *keeper, struct breaker *breaker);
 void keeper_add_orphan(struct keeper *keeper, int64_t client_id);
 void keeper_journal_changed(struct keeper *keeper);
+/* A key was written here, SLICE_NONE: all were; other sidecars are told. */
+void keeper_publish(struct keeper *keeper, struct slice key);
+/* A fill of this key is about to be sent to Redis. */
+void keeper_note_fill(struct keeper *keeper, struct slice key);
+enum coherence_mode keeper_coherence(const struct keeper *keeper);
+int64_t keeper_invalidations(const struct keeper *keeper);
 void keeper_set_rules(struct keeper *keeper, const struct rules *rules);
 const struct postgres_metrics *keeper_postgres_metrics(const struct keeper *keeper);
 const struct redis_metrics *keeper_redis_metrics(const struct keeper *keeper);

@@ -115,6 +115,13 @@ void cache_write_end(struct cache *cache, struct slice key);
  * what was kept since is newer than the write. */
 void cache_write_end_late(struct cache *cache, struct slice key);
 
+/*
+ * Whatever was filled before now counts as stale, and every lease is void:
+ * for a while nobody would have told us that it has changed. Nothing is
+ * dropped, so the stale rung keeps what it has.
+ */
+void cache_distrust(struct cache *cache, int64_t now_ms);
+
 struct cache_stats {
 	int64_t entries;
 	int64_t bytes;

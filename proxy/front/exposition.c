@@ -199,6 +199,8 @@ write_cache(const struct census *census, struct buf *out)
 	    CENSUS_SUM(census, ladder.invalidated_write));
 	labelled(out, "sidecar_invalidations_total", "source", "flush",
 	    CENSUS_SUM(census, ladder.invalidated_flush));
+	labelled(out, "sidecar_invalidations_total", "source", "redis",
+	    keeper_invalidations(census->backends->keeper));
 }
 
 /* 0 where /proc cannot be read: then the figure is missing, not wrong. */

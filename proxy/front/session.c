@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "front/session_state.h"
 #include "ladder/dedicated.h"
+#include "ladder/keeper.h"
 #include "wire/reply.h"
 
 /* A command that Redis has not answered yet. */
@@ -62,8 +63,9 @@ end_writes(struct session *session)
 	while (rest.len > 0) {
 		size_t len;
 		memcpy(&len, rest.at, sizeof(len));
-		cache_write_end(ladder_of(session)->backends->cache,
-		    slice_make(rest.at + sizeof(len), len));
+		struct slice key = { rest.at + sizeof(len), len };
+		cache_write_end(ladder_of(session)->backends->cache, key);
+		keeper_publish(ladder_of(session)->backends->keeper, key);
 		rest = slice_make(rest.at + sizeof(len) + len, rest.len - sizeof(len) - len);
 	}
 	buf_reset(&session->written);

@@ -142,8 +142,8 @@ get_journal(const struct census *census, struct status_value *value)
 static void
 get_coherence(const struct census *census, struct status_value *value)
 {
-	(void)census;
-	snprintf(value->text, TEXT_SIZE, "%s", settings_coherence_name(COHERENCE_TTL));
+	snprintf(value->text, TEXT_SIZE, "%s",
+	    settings_coherence_name((int)keeper_coherence(census->backends->keeper)));
 }
 
 static void

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/random.h"
 #include "base/resp.h"
+#include "ladder/keeper.h"
 #include "wire/request.h"
 
 #define JITTER 0.1          /* of the ttl, so that what came together does not go together */
@@ -160,6 +161,7 @@ fill_redis(struct ladder_context *context, struct slice key, const struct cache_
 	else
 		append_string_fill(&command, key, blob_slice(fetched->bytes), ttl);
 
+	keeper_note_fill(context->backends->keeper, key);
 	struct redis_fill *fill = alloc_zero(sizeof(*fill) + key.len);
 	fill->call.done = on_filled;
 	fill->journal = journal;

@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "ladder/coherence.h"
 #include "ladder/prober.h"
 #include "upstream/resolve.h"
 
@@ -19,7 +20,8 @@ struct keeper {
 	struct mailbox *mailbox;
 	struct backends *backends;
 	struct postgres *postgres;
-	struct prober *prober; /* NULL: no Redis is configured */
+	struct prober *prober;       /* NULL: no Redis is configured */
+	struct coherence *coherence; /* the same */
 	struct event *timer;   /* the next thing that is due */
 	struct letter nudge;   /* "look again", posted at most once at a time */
 	_Atomic bool is_nudged, has_postgres_changed;
@@ -95,6 +97,10 @@ on_nudge(struct letter *letter)
 	/* A forced breaker takes a probe's verdict away. */
 	if (keeper->prober != NULL && breaker_state(keeper->backends->redis) == BREAKER_OPEN)
 		prober_stop(keeper->prober);
+	if (keeper->coherence != NULL) {
+		coherence_on_breaker(keeper->coherence);
+		coherence_flush(keeper->coherence);
+	}
 	if (atomic_exchange(&keeper->has_postgres_changed, false))
 		postgres_on_breaker(keeper->postgres);
 	look(keeper);
@@ -134,9 +140,12 @@ keeper_new(struct backends *backends, const struct rules *rules)
 	keeper->nudge.deliver = on_nudge;
 	keeper->postgres = postgres_new(keeper->base, keeper->dns, rules->settings,
 	    backends->postgres, &keeper->postgres_metrics);
-	if (backends->redis_target != NULL)
+	if (backends->redis_target != NULL) {
 		keeper->prober = prober_new(keeper->base, keeper->dns, backends, &times,
 		    &keeper->redis_metrics);
+		keeper->coherence = coherence_new(keeper->base, keeper->dns, backends, rules,
+		    &keeper->redis_metrics);
+	}
 	backends->keeper = keeper;
 	return keeper;
 }
@@ -172,6 +181,7 @@ keeper_free(struct keeper *keeper)
 	mailbox_free(keeper->mailbox);
 	postgres_free(keeper->postgres);
 	prober_free(keeper->prober);
+	coherence_free(keeper->coherence);
 	event_free(keeper->timer);
 	/* A cancelled query says so once more before its base may go. */
 	event_base_loop(keeper->base, EVLOOP_NONBLOCK);
@@ -201,6 +211,32 @@ keeper_journal_changed(struct keeper *keeper)
 {
 	if (breaker_allows(keeper->backends->redis))
 		nudge(keeper);
+}
+
+void
+keeper_publish(struct keeper *keeper, struct slice key)
+{
+	if (keeper->coherence != NULL && coherence_publish(keeper->coherence, key))
+		nudge(keeper);
+}
+
+void
+keeper_note_fill(struct keeper *keeper, struct slice key)
+{
+	if (keeper->coherence != NULL)
+		coherence_note_fill(keeper->coherence, key);
+}
+
+enum coherence_mode
+keeper_coherence(const struct keeper *keeper)
+{
+	return keeper->coherence != NULL ? coherence_mode_now(keeper->coherence) : COHERENCE_TTL;
+}
+
+int64_t
+keeper_invalidations(const struct keeper *keeper)
+{
+	return keeper->coherence != NULL ? coherence_invalidations(keeper->coherence) : 0;
 }
 
 struct orphan_letter {

@@ -62,11 +62,14 @@ end(struct errand *errand)
 		} else {
 			cache_write_end(backends->cache, errand->argv[i]);
 		}
+		keeper_publish(backends->keeper, errand->argv[i]);
 	}
 	if (errand->is_held)
 		keeper_journal_changed(backends->keeper);
-	if (errand->kind == ERRAND_FLUSH)
+	if (errand->kind == ERRAND_FLUSH) {
 		cache_drop_all(backends->cache);
+		keeper_publish(backends->keeper, SLICE_NONE);
+	}
 }
 
 /* ---- without Redis ---- */

@@ -147,8 +147,6 @@ warn_of_unserved(const struct settings *settings)
 		{ "[snapshot] file", settings->snapshot.file[0] != '\0' },
 		{ "[warm] query", settings->warm.query[0] != '\0' },
 		{ "[ladder] journal", settings->ladder.journal[0] != '\0' },
-		{ "[cache] coherence", settings->cache.coherence == COHERENCE_TRACKING ||
-		    settings->cache.coherence == COHERENCE_BROADCAST },
 	};
 
 	for (size_t i = 0; i < sizeof(unserved) / sizeof(unserved[0]); i++) {

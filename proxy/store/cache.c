@@ -43,6 +43,7 @@ struct shard {
 	size_t entries;
 	struct entry *newest, *oldest;
 	uint64_t flushes;
+	int64_t trusted_from_ms; /* what was filled before is stale at best */
 	struct lease_slot *leases;
 };
 
@@ -248,13 +249,14 @@ evict_elsewhere(struct cache *cache, uint64_t hash)
 /* ---- finding ---- */
 
 static enum cache_find
-judge(const struct entry *entry, int64_t now_ms)
+judge(const struct shard *shard, const struct entry *entry, int64_t now_ms)
 {
 	const struct cache_value *value = &entry->value;
 
 	if (now_ms >= value->valid_until_ms || now_ms >= value->stale_until_ms)
 		return CACHE_MISS;
-	return now_ms < value->fresh_until_ms ? CACHE_FRESH : CACHE_STALE;
+	bool is_trusted = value->filled_ms >= shard->trusted_from_ms;
+	return is_trusted && now_ms < value->fresh_until_ms ? CACHE_FRESH : CACHE_STALE;
 }
 
 enum cache_find
@@ -264,7 +266,7 @@ cache_find(struct cache *cache, struct slice key, int64_t now_ms, struct cache_v
 	uint64_t hash = hash_bytes(key);
 	struct shard *shard = lock_shard(cache, hash);
 	struct entry *entry = find_entry(shard, key, hash);
-	enum cache_find found = entry != NULL ? judge(entry, now_ms) : CACHE_MISS;
+	enum cache_find found = entry != NULL ? judge(shard, entry, now_ms) : CACHE_MISS;
 
 	if (should_refresh != NULL)
 		*should_refresh = false;
@@ -500,6 +502,18 @@ int64_t
 cache_drop_matching(struct cache *cache, struct slice pattern)
 {
 	return drop_everywhere(cache, &pattern);
+}
+
+void
+cache_distrust(struct cache *cache, int64_t now_ms)
+{
+	for (unsigned i = 0; i < cache->shard_count; i++) {
+		struct shard *shard = &cache->shards[i];
+		pthread_mutex_lock(&shard->lock);
+		shard->flushes++;
+		shard->trusted_from_ms = now_ms + 1;
+		pthread_mutex_unlock(&shard->lock);
+	}
 }
 
 void

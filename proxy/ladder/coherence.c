@@ -1,0 +1,537 @@
+/* See coherence.h. The messages' contents are coherence_message.c's. */
+#include "ladder/coherence.h"
+
+#include <assert.h>
+#include <event2/event.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/alloc.h"
+#include "base/backoff.h"
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/random.h"
+#include "ladder/coherence_message.h"
+#include "upstream/redis_conn.h"
+#include "wire/request.h"
+
+#define FIRST_RETRY_MS 100
+#define MAX_RETRY_MS 5000
+#define CONNECT_MS 5000
+#define PING_S 25           /* an idle listener is closed by Upstash, and by NATs */
+#define CLIENT_NAME "sidecar-coherence"
+#define FILL_SLOTS 4096
+#define FILL_MS 5000        /* how long after a fill its own message may come */
+#define MAX_UNSENT (1 << 20) /* of what is to be published; beyond: drop everything */
+#define AGAIN_MS 250        /* a replica may lag behind the message: drop once more */
+
+enum coherence_state {
+	LISTENER_CLOSED, /* Redis is down, or a retry is due */
+	AWAIT_READY,
+	AWAIT_TRACKING,
+	AWAIT_SUBSCRIBED,
+	LISTENING,
+	LISTENER_OFF,    /* ttl: wanted, or nothing else is to be had */
+};
+
+/* A read under way, to see whether a message was only about our own fill. */
+struct verify {
+	struct verify *next;
+	bool is_ping; /* keepalive: nothing to compare */
+	size_t key_len;
+	char key[];
+};
+
+struct coherence {
+	struct event_base *base;
+	struct evdns_base *dns;
+	struct backends *backends;
+	struct redis_metrics *metrics;
+	const struct rules *rules;
+	struct redis_conn *conn;
+	struct event *timer; /* retry, or keepalive */
+	struct backoff backoff;
+	enum coherence_state state;
+	enum coherence_mode wanted;
+	_Atomic int mode; /* in force */
+	_Atomic int64_t invalidations;
+	struct verify *first_verify, **last_verify;
+	struct event *again;
+	struct buf dropped, dropped_before; /* keys to be dropped once more, as bulk strings */
+	char origin[17];
+
+	pthread_mutex_t lock; /* guards the rest */
+	struct buf unsent;    /* keys to be published, as bulk strings */
+	bool publishes_all, is_flush_due;
+	struct fill {
+		uint64_t hash;
+		int64_t until_ms;
+	} fills[FILL_SLOTS];
+};
+
+static void
+set_timer(struct coherence *coherence, int64_t wait_ms)
+{
+	struct timeval wait = { wait_ms / 1000, wait_ms % 1000 * 1000 };
+
+	event_add(coherence->timer, &wait);
+}
+
+static void
+enter(struct coherence *coherence, enum coherence_state state)
+{
+	assert(state != AWAIT_TRACKING || coherence->state == AWAIT_READY);
+	coherence->state = state;
+	if (state == LISTENING)
+		set_timer(coherence, PING_S * 1000);
+}
+
+/* ---- sending ---- */
+
+static void
+ask(struct coherence *coherence, const struct slice *argv, size_t argc)
+{
+	struct buf command = BUF_EMPTY;
+
+	request_append(&command, argv, argc);
+	redis_conn_write(coherence->conn, buf_slice(&command));
+	redis_conn_flush(coherence->conn);
+	counter_add(&coherence->metrics->commands, 1);
+	buf_free(&command);
+}
+
+static void
+add_verify(struct coherence *coherence, struct slice key, bool is_ping)
+{
+	struct verify *verify = alloc_zero(sizeof(*verify) + key.len);
+
+	verify->is_ping = is_ping;
+	verify->key_len = key.len;
+	if (key.len > 0)
+		memcpy(verify->key, key.at, key.len);
+	*coherence->last_verify = verify;
+	coherence->last_verify = &verify->next;
+}
+
+static void
+drop_verifies(struct coherence *coherence)
+{
+	while (coherence->first_verify != NULL) {
+		struct verify *verify = coherence->first_verify;
+		coherence->first_verify = verify->next;
+		free(verify);
+	}
+	coherence->last_verify = &coherence->first_verify;
+}
+
+static void
+start_tracking(struct coherence *coherence)
+{
+	struct slice argv[4 + 2 * COHERENCE_MAX_PREFIXES] = { SLICE("CLIENT"), SLICE("TRACKING"),
+		SLICE("ON"), SLICE("BCAST") };
+	struct slice prefixes[COHERENCE_MAX_PREFIXES];
+	size_t count = coherence_prefixes(
+	    slice_of(coherence->rules->settings->cache.keys), prefixes);
+
+	for (size_t i = 0; i < count; i++) {
+		argv[4 + 2 * i] = SLICE("PREFIX");
+		argv[5 + 2 * i] = prefixes[i];
+	}
+	enter(coherence, AWAIT_TRACKING);
+	ask(coherence, argv, 4 + 2 * count);
+}
+
+static void
+start_broadcast(struct coherence *coherence)
+{
+	struct slice argv[] = { SLICE("SUBSCRIBE"), SLICE(COHERENCE_CHANNEL) };
+
+	enter(coherence, AWAIT_SUBSCRIBED);
+	ask(coherence, argv, 2);
+}
+
+/* ---- up, down, off ---- */
+
+static void
+turn_off(struct coherence *coherence, const char *why)
+{
+	log_info("coherence=ttl: %s", why);
+	enter(coherence, LISTENER_OFF);
+	redis_conn_free(coherence->conn);
+	coherence->conn = NULL;
+	event_del(coherence->timer);
+}
+
+static void
+listen_now(struct coherence *coherence, enum coherence_mode mode)
+{
+	backoff_reset(&coherence->backoff);
+	enter(coherence, LISTENING);
+	/* What came while nobody told us may have changed since. */
+	cache_distrust(coherence->backends->cache, clock_mono_ms());
+	coherence->mode = (int)mode;
+	log_info("coherence=%s", settings_coherence_name((int)mode));
+}
+
+static void
+lose(struct coherence *coherence)
+{
+	redis_conn_free(coherence->conn);
+	coherence->conn = NULL;
+	coherence->mode = COHERENCE_TTL;
+	drop_verifies(coherence);
+	enter(coherence, LISTENER_CLOSED);
+	if (backends_redis_allows(coherence->backends))
+		set_timer(coherence, backoff_next_ms(&coherence->backoff));
+	else
+		event_del(coherence->timer);
+}
+
+static void
+on_refused(struct coherence *coherence, struct slice error)
+{
+	if (coherence->state == AWAIT_TRACKING && coherence->wanted == COHERENCE_AUTO) {
+		start_broadcast(coherence);
+		return;
+	}
+	char why[96];
+	snprintf(why, sizeof(why), "Redis refuses %s (%.*s)",
+	    coherence->state == AWAIT_TRACKING ? "CLIENT TRACKING" : "SUBSCRIBE",
+	    (int)(error.len > 40 ? 40 : error.len - 2), error.at + 1);
+	turn_off(coherence, why);
+}
+
+/* ---- what Redis says ---- */
+
+static bool
+is_own_fill(struct coherence *coherence, struct slice key)
+{
+	uint64_t hash = hash_bytes(key);
+	struct fill *fill = &coherence->fills[hash % FILL_SLOTS];
+
+	pthread_mutex_lock(&coherence->lock);
+	bool is_own = fill->hash == hash && clock_mono_ms() < fill->until_ms;
+	if (is_own)
+		fill->until_ms = 0;
+	pthread_mutex_unlock(&coherence->lock);
+	return is_own;
+}
+
+static void
+verify(struct coherence *coherence, struct slice key)
+{
+	struct slice id;
+	const struct map *map = maps_find(coherence->rules->maps, key, &id);
+	bool is_hash = map != NULL && map->settings->type == MAP_HASH;
+	struct slice argv[] = { is_hash ? SLICE("HGETALL") : SLICE("GET"), key };
+
+	add_verify(coherence, key, false);
+	ask(coherence, argv, 2);
+}
+
+static void
+on_changed_key(struct slice key, void *arg)
+{
+	struct coherence *coherence = arg;
+
+	if (is_own_fill(coherence, key)) {
+		verify(coherence, key);
+		return;
+	}
+	cache_drop(coherence->backends->cache, key);
+	coherence->invalidations++;
+}
+
+static void
+on_again(evutil_socket_t fd, short what, void *arg)
+{
+	struct coherence *coherence = arg;
+
+	(void)fd, (void)what;
+	coherence_each_key(buf_slice(&coherence->dropped_before), coherence_drop_quietly,
+	    coherence->backends->cache);
+	buf_reset(&coherence->dropped_before);
+	struct buf emptied = coherence->dropped_before;
+	coherence->dropped_before = coherence->dropped;
+	coherence->dropped = emptied;
+	if (buf_len(&coherence->dropped_before) > 0) {
+		struct timeval wait = { 0, AGAIN_MS * 1000 };
+		event_add(coherence->again, &wait);
+	}
+}
+
+/* Somebody else's drop; and once more, for replicas that lag. */
+static void
+on_published_key(struct slice key, void *arg)
+{
+	struct coherence *coherence = arg;
+	struct timeval wait = { 0, AGAIN_MS * 1000 };
+
+	cache_drop(coherence->backends->cache, key);
+	coherence->invalidations++;
+	if (buf_len(&coherence->dropped) > MAX_UNSENT)
+		return;
+	coherence_append_key(&coherence->dropped, key);
+	if (!event_pending(coherence->again, EV_TIMEOUT, NULL))
+		event_add(coherence->again, &wait);
+}
+
+static void
+on_push(struct coherence *coherence, struct slice push)
+{
+	struct coherence_message message;
+
+	coherence_read(push, &message);
+	switch (message.kind) {
+	case MESSAGE_INVALIDATE:
+		coherence_each_key(message.keys, on_changed_key, coherence);
+		break;
+	case MESSAGE_INVALIDATE_ALL:
+		coherence->invalidations += cache_drop_all(coherence->backends->cache);
+		break;
+	case MESSAGE_PUBLISHED:
+		if (slice_equal(message.origin, slice_of(coherence->origin)))
+			break;
+		if (message.is_all)
+			coherence->invalidations += cache_drop_all(coherence->backends->cache);
+		else
+			coherence_each_key(message.keys, on_published_key, coherence);
+		break;
+	case MESSAGE_SUBSCRIBED:
+		if (coherence->state == AWAIT_SUBSCRIBED)
+			listen_now(coherence, COHERENCE_BROADCAST);
+		break;
+	case MESSAGE_OTHER:
+		break;
+	}
+}
+
+/* The key's value now, against what memory holds. */
+static void
+on_verified(struct coherence *coherence, struct slice reply)
+{
+	struct verify *verify = coherence->first_verify;
+	struct cache_value value;
+
+	if (verify == NULL)
+		return; /* of a PUBLISH */
+	struct slice key = slice_make(verify->key, verify->key_len);
+	struct cache *cache = coherence->backends->cache;
+	if (!verify->is_ping &&
+	    cache_find(cache, key, clock_mono_ms(), &value, NULL) != CACHE_MISS) {
+		if (!coherence_is_same(reply, &value)) {
+			cache_drop(cache, key);
+			coherence->invalidations++;
+		}
+		cache_value_release(&value);
+	}
+	coherence->first_verify = verify->next;
+	if (coherence->first_verify == NULL)
+		coherence->last_verify = &coherence->first_verify;
+	free(verify);
+}
+
+static void
+on_reply(struct redis_conn *conn, char type, struct slice reply, void *arg)
+{
+	struct coherence *coherence = arg;
+
+	(void)conn;
+	if (type == '>')
+		on_push(coherence, reply);
+	else if (coherence->state == LISTENING)
+		on_verified(coherence, reply);
+	else if (type == '-')
+		on_refused(coherence, reply);
+	else if (coherence->state == AWAIT_TRACKING)
+		listen_now(coherence, COHERENCE_TRACKING);
+}
+
+static void
+on_ready(struct redis_conn *conn, void *arg)
+{
+	struct coherence *coherence = arg;
+
+	(void)conn;
+	if (coherence->wanted == COHERENCE_BROADCAST)
+		start_broadcast(coherence);
+	else
+		start_tracking(coherence);
+}
+
+static void
+on_closed(struct redis_conn *conn, enum failure_kind kind, const char *reason, void *arg)
+{
+	struct coherence *coherence = arg;
+
+	(void)conn;
+	log_debug("coherence: connection lost: %s", reason);
+	/* A server without RESP3 has no tracking, and no pushes either. */
+	if (kind == FAILURE_PROTOCOL && coherence->state == AWAIT_READY)
+		turn_off(coherence, "Redis does not speak RESP3");
+	else
+		lose(coherence);
+}
+
+/* ---- connecting ---- */
+
+static void
+connect_now(struct coherence *coherence)
+{
+	static const struct redis_conn_events events = {
+		.ready = on_ready, .reply = on_reply, .closed = on_closed,
+	};
+	struct redis_conn_options options = {
+		.resp_version = 3,
+		.database = -1,
+		.client_name = CLIENT_NAME,
+		.connect_ms = CONNECT_MS,
+		.commands = &coherence->metrics->commands,
+	};
+
+	if (coherence->state != LISTENER_CLOSED || !backends_redis_allows(coherence->backends))
+		return;
+	enter(coherence, AWAIT_READY);
+	coherence->conn = redis_conn_new(coherence->base, coherence->dns,
+	    coherence->backends->redis_target, &options, &events, coherence);
+}
+
+static void
+on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	static const struct slice ping[] = { SLICE_INIT("PING") };
+	struct coherence *coherence = arg;
+
+	(void)fd, (void)what;
+	if (coherence->state != LISTENING) {
+		connect_now(coherence);
+	} else if (coherence->first_verify != NULL) {
+		lose(coherence); /* the last one was never answered */
+	} else {
+		add_verify(coherence, SLICE_NONE, true);
+		ask(coherence, ping, 1);
+		set_timer(coherence, PING_S * 1000);
+	}
+}
+
+void
+coherence_on_breaker(struct coherence *coherence)
+{
+	if (coherence->state == LISTENER_OFF)
+		return;
+	if (backends_redis_allows(coherence->backends))
+		connect_now(coherence);
+	else if (coherence->state != LISTENER_CLOSED)
+		lose(coherence);
+}
+
+struct coherence *
+coherence_new(struct event_base *base, struct evdns_base *dns, struct backends *backends,
+    const struct rules *rules, struct redis_metrics *metrics)
+{
+	struct coherence *coherence = alloc_zero(sizeof(*coherence));
+	uint64_t random;
+
+	random_bytes(&random, sizeof(random));
+	coherence->base = base;
+	coherence->dns = dns;
+	coherence->backends = backends;
+	coherence->rules = rules;
+	coherence->metrics = metrics;
+	coherence->wanted = (enum coherence_mode)rules->settings->cache.coherence;
+	coherence->mode = COHERENCE_TTL;
+	coherence->state = coherence->wanted == COHERENCE_TTL ? LISTENER_OFF : LISTENER_CLOSED;
+	coherence->last_verify = &coherence->first_verify;
+	coherence->timer = event_new(base, -1, 0, on_timer, coherence);
+	coherence->again = event_new(base, -1, 0, on_again, coherence);
+	snprintf(coherence->origin, sizeof(coherence->origin), "%016" PRIx64, random);
+	backoff_init(&coherence->backoff, FIRST_RETRY_MS, MAX_RETRY_MS, random);
+	pthread_mutex_init(&coherence->lock, NULL);
+	connect_now(coherence);
+	return coherence;
+}
+
+void
+coherence_free(struct coherence *coherence)
+{
+	if (coherence == NULL)
+		return;
+	redis_conn_free(coherence->conn);
+	drop_verifies(coherence);
+	event_free(coherence->timer);
+	event_free(coherence->again);
+	buf_free(&coherence->dropped);
+	buf_free(&coherence->dropped_before);
+	buf_free(&coherence->unsent);
+	pthread_mutex_destroy(&coherence->lock);
+	free(coherence);
+}
+
+/* ---- any thread ---- */
+
+enum coherence_mode
+coherence_mode_now(const struct coherence *coherence)
+{
+	return (enum coherence_mode)atomic_load_explicit(
+	    &((struct coherence *)coherence)->mode, memory_order_relaxed);
+}
+
+int64_t
+coherence_invalidations(const struct coherence *coherence)
+{
+	return atomic_load(&((struct coherence *)coherence)->invalidations);
+}
+
+void
+coherence_note_fill(struct coherence *coherence, struct slice key)
+{
+	uint64_t hash = hash_bytes(key);
+
+	if (coherence_mode_now(coherence) != COHERENCE_TRACKING)
+		return;
+	pthread_mutex_lock(&coherence->lock);
+	coherence->fills[hash % FILL_SLOTS] =
+	    (struct fill){ hash, clock_mono_ms() + FILL_MS };
+	pthread_mutex_unlock(&coherence->lock);
+}
+
+bool
+coherence_publish(struct coherence *coherence, struct slice key)
+{
+	if (coherence_mode_now(coherence) != COHERENCE_BROADCAST)
+		return false;
+	pthread_mutex_lock(&coherence->lock);
+	if (key.at == NULL || buf_len(&coherence->unsent) > MAX_UNSENT)
+		coherence->publishes_all = true;
+	else
+		coherence_append_key(&coherence->unsent, key);
+	bool must_tell = !coherence->is_flush_due;
+	coherence->is_flush_due = true;
+	pthread_mutex_unlock(&coherence->lock);
+	return must_tell;
+}
+
+/* One PUBLISH for all that was dropped since the last. */
+void
+coherence_flush(struct coherence *coherence)
+{
+	struct buf text = BUF_EMPTY;
+
+	pthread_mutex_lock(&coherence->lock);
+	buf_printf(&text, "%s %s ", coherence->origin, coherence->publishes_all ? "all" : "keys");
+	if (!coherence->publishes_all)
+		buf_append_slice(&text, buf_slice(&coherence->unsent));
+	bool has_news = coherence->publishes_all || buf_len(&coherence->unsent) > 0;
+	buf_reset(&coherence->unsent);
+	coherence->publishes_all = coherence->is_flush_due = false;
+	pthread_mutex_unlock(&coherence->lock);
+
+	struct slice argv[] = { SLICE("PUBLISH"), SLICE(COHERENCE_CHANNEL), buf_slice(&text) };
+	if (has_news && coherence->state == LISTENING &&
+	    coherence->mode == COHERENCE_BROADCAST)
+		ask(coherence, argv, 3);
+	buf_free(&text);
+}
