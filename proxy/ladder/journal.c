@@ -170,7 +170,7 @@ journal_take(struct journal *journal, size_t count, struct buf *keys)
 	for (size_t i = 0; i < BUCKETS && taken < count && journal->dirty > 0; i++) {
 		for (struct key_state *s = journal->buckets[i]; s != NULL && taken < count;
 		     s = s->chain) {
-			if (!s->is_dirty || s->holds > 0)
+			if (!s->is_dirty || s->is_taken || s->holds > 0)
 				continue;
 			s->is_taken = true;
 			buf_printf(keys, "$%u\r\n", s->len);
