@@ -53,6 +53,11 @@ struct worker_metrics *front_metrics(const struct front *front);
 
 /* ---- for request.c and the commands behind it ---- */
 
+/* CLIENT REPLY; SKIP is about the command after it. */
+enum replies { REPLIES_ON, REPLIES_OFF, REPLIES_SKIP_NEXT, REPLIES_SKIP };
+
+#define LAST_WORD_SIZE 23 /* longer than any command's name */
+
 /* What a connection is; commands read and change it. */
 struct client_session {
 	int64_t id;
@@ -61,8 +66,13 @@ struct client_session {
 	struct link_choice link;
 	char *name;                /* CLIENT SETNAME; NULL: none */
 	char *library, *lib_version;
-	int64_t connected_ms;
+	int64_t connected_ms, active_ms;
 	char address[64];
+	enum replies replies;
+	bool is_unevictable, is_untouching; /* CLIENT NO-EVICT, NO-TOUCH */
+	/* The last command's first two words, cut off. */
+	char last[LAST_WORD_SIZE], last_sub[LAST_WORD_SIZE];
+	uint8_t last_len, last_sub_len;
 };
 
 struct front *client_front(const struct client *client);
@@ -71,6 +81,10 @@ struct session *client_redis_session(const struct client *client);
 void client_set_session(struct client *client, struct session *session);
 /* Nothing that it has asked is unanswered, by anybody. */
 bool client_is_quiet(const struct client *client);
+/* Replies wait for an answer, or for those before them. */
+bool client_has_slots(const struct client *client);
+/* The command being handled gets no reply. */
+bool client_is_mute(const struct client *client);
 /* Where a session copies what Redis says; then client_wake(). */
 struct buf *client_stream(struct client *client);
 /* Something has changed: send what there is, go on if it was waiting. */

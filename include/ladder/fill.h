@@ -30,6 +30,10 @@ struct fetched {
 void fill_memory(struct ladder_context *context, struct slice key, const struct cache_lease *lease,
     const struct fetched *fetched);
 
+/* The same for a reply kept by the words that asked for it. */
+void fill_memory_variant(struct ladder_context *context, struct slice key, struct slice variant,
+    const struct cache_lease *lease, const struct fetched *fetched);
+
 /* Sends a row (FETCH_VALUE) to Redis, unless the lease is void, the value is
  * about to be over, or the journal has the key. */
 void fill_redis(struct ladder_context *context, struct slice key, const struct cache_lease *lease,

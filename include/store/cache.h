@@ -35,6 +35,7 @@ enum cache_kind {
 	CACHE_HASH,   /* bytes: RESP bulk strings, field and value in turn */
 	CACHE_ABSENT, /* known not to be there: no row, or nil in Redis; no bytes */
 	CACHE_OVER,   /* there is a row, but its valid_until has passed; no bytes */
+	CACHE_REPLY,  /* bytes: Redis's reply to the words of the variant, as it came */
 };
 
 /* Where a value came from. */
@@ -81,6 +82,14 @@ enum cache_find cache_find(struct cache *cache, struct slice key, int64_t now_ms
     struct cache_value *value, bool *should_refresh);
 void cache_value_release(struct cache_value *value);
 
+/*
+ * The same for what else is known of a key: the reply to one read of it, by
+ * the read's exact words. A variant is an entry of its own, and goes when the
+ * key is dropped. SLICE_NONE: the key's value itself.
+ */
+enum cache_find cache_find_variant(struct cache *cache, struct slice key, struct slice variant,
+    int64_t now_ms, struct cache_value *value, bool *should_refresh);
+
 /* Takes a lease. Ask the backend only after. */
 struct cache_lease cache_lease(struct cache *cache, struct slice key);
 /* Whether nothing has voided it since. */
@@ -92,6 +101,16 @@ bool cache_lease_holds(struct cache *cache, struct slice key, const struct cache
  */
 bool cache_fill(struct cache *cache, struct slice key, const struct cache_lease *lease,
     const struct cache_value *value);
+
+bool cache_fill_variant(struct cache *cache, struct slice key, struct slice variant,
+    const struct cache_lease *lease, const struct cache_value *value);
+
+/*
+ * The key will be gone in Redis at that moment, or earlier: nothing filled
+ * from now on is good for longer. Kept in a small table by hash, the nearest
+ * moments first; what it forgets is bounded by the ttl.
+ */
+void cache_note_expiry(struct cache *cache, struct slice key, int64_t now_ms, int64_t at_ms);
 
 /* Keeps a value that is newer than any backend's (a write acknowledged by
  * ourselves): drops the key, and fills. */

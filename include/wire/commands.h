@@ -10,7 +10,9 @@
 
 enum command_class {
 	COMMAND_LOCAL,     /* about this connection: answered here, up or down */
-	COMMAND_READ,      /* reads; the same words give the same answer */
+	COMMAND_READ_KEY,  /* reads argv[1]: the same words give the same answer until
+	                      that key changes */
+	COMMAND_READ,      /* reads several keys, or the time, or chance */
 	COMMAND_READ_MANY, /* MGET: key by key */
 	COMMAND_WRITE,     /* its keys are dropped when it is sent, and when it is answered */
 	COMMAND_SESSION,   /* leaves state on the connection, or blocks */

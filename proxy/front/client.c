@@ -1,11 +1,10 @@
 /* See client.h. */
-#include "front/client.h"
+#include "front/client_inside.h"
 
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
 #include <event2/event.h>
-#include <event2/event_struct.h>
 #include <netinet/in.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -19,58 +18,6 @@
 #include "front/request.h"
 #include "front/session.h"
 #include "wire/reply.h"
-
-#define READ_BYTES 65536
-
-/* What we wait for, and what we do with what comes. */
-enum client_state {
-	CLIENT_READING,   /* commands */
-	CLIENT_PAUSED,    /* it has not taken its replies, or has too many under way */
-	CLIENT_FINISHING, /* no more commands; replies are still to come or to go */
-	CLIENT_LINGERING, /* everything is sent; waiting for the other side to close, so
-	                     that no reset destroys what it has not read yet */
-};
-
-struct slot {
-	struct slot *next;
-	struct client *client; /* NULL: it has gone; free the slot when done */
-	struct buf out;
-	int resp;
-	bool is_done;
-};
-
-struct client {
-	struct client_session session;
-	struct front *front;
-	struct client *next, *prev; /* all of this worker */
-	struct client *next_dirty;
-	struct event event;
-	short waits_for; /* EV_READ, EV_WRITE or both, as registered */
-	enum client_state state;
-	int fd;
-	bool is_dirty, is_at_end;
-	bool waits_for_quiet; /* its next command has to wait for all before it */
-	struct session *redis;
-	struct request_progress progress;
-	struct buf in;  /* a command that is half there, or not handled yet */
-	struct buf out; /* replies that the socket did not take */
-	struct slot *first, *last;
-	size_t slot_count, slot_bytes;
-};
-
-struct front {
-	struct event_base *base;
-	struct ladder_context *ladder;
-	struct dedicated_pool *dedicated;
-	struct census *census;
-	struct worker_metrics *metrics;
-	struct request_parser parser;
-	struct client *clients, *dirty;
-	size_t client_count;
-	bool is_draining;
-	char in[READ_BYTES];
-	struct buf out; /* replies to the client being handled */
-};
 
 struct front *
 front_new(struct event_base *base, struct ladder_context *ladder,
@@ -94,6 +41,7 @@ front_free(struct front *front)
 	assert(front->client_count == 0);
 	request_parser_free(&front->parser);
 	buf_free(&front->out);
+	buf_free(&front->nowhere);
 	free(front);
 }
 
@@ -160,6 +108,18 @@ client_is_quiet(const struct client *client)
 {
 	return client->first == NULL &&
 	    (client->redis == NULL || session_is_quiet(client->redis));
+}
+
+bool
+client_has_slots(const struct client *client)
+{
+	return client->first != NULL;
+}
+
+bool
+client_is_mute(const struct client *client)
+{
+	return client->session.replies == REPLIES_OFF || client->session.replies == REPLIES_SKIP;
 }
 
 struct client_session *
@@ -239,7 +199,7 @@ front_add_client(struct front *front, int fd, bool is_local)
 	    front->ladder->rules->settings->listen.password[0] == '\0';
 	client->session.link =
 	    (struct link_choice){ 2, links_next_index(front->ladder->links) };
-	client->session.connected_ms = clock_mono_ms();
+	client->session.connected_ms = client->session.active_ms = clock_mono_ms();
 	describe_peer(client);
 
 	/* Linked and counted last: only whole clients are ever closed. */
@@ -293,6 +253,12 @@ close_client(struct client *client)
 	free(client->session.library);
 	free(client->session.lib_version);
 	free(client);
+}
+
+void
+client_kill(struct client *client)
+{
+	close_client(client);
 }
 
 /* ---- sending ---- */
@@ -418,6 +384,7 @@ slot_new(struct client *client)
 
 	slot->client = client;
 	slot->resp = client->session.resp;
+	slot->is_mute = client_is_mute(client);
 	*(client->last != NULL ? &client->last->next : &client->first) = slot;
 	client->last = slot;
 	client->slot_count++;
@@ -447,7 +414,8 @@ take_done_slots(struct client *client)
 			client->last = NULL;
 		client->slot_count--;
 		client->slot_bytes -= buf_len(&slot->out);
-		buf_append_slice(&client->out, buf_slice(&slot->out));
+		if (!slot->is_mute)
+			buf_append_slice(&client->out, buf_slice(&slot->out));
 		buf_free(&slot->out);
 		free(slot);
 	}
@@ -474,8 +442,8 @@ slot_done(struct slot *slot)
 struct buf *
 client_stream(struct client *client)
 {
-	/* A session begins when nothing is owed, so it speaks for the client alone. */
-	assert(client->first == NULL);
+	/* A session begins when nothing is owed, and is sent nothing while slots
+	 * wait: all that comes then are pushes, which belong to no place. */
 	return &client->out;
 }
 
@@ -488,11 +456,15 @@ client_wake(struct client *client)
 struct buf *
 client_reply(struct client *client)
 {
+	if (client_is_mute(client)) {
+		buf_reset(&client->front->nowhere);
+		return &client->front->nowhere;
+	}
 	if (client->first == NULL)
 		return &client->front->out;
 	/* A reply that is known behind one that is not. What is written into it
 	 * counts when the command has been handled: see handle_command(). */
-	if (!client->last->is_done) {
+	if (!client->last->is_done || client->last->is_mute) {
 		struct slot *slot = slot_new(client);
 		slot->is_done = true;
 	}
@@ -508,6 +480,28 @@ client_finish(struct client *client)
 
 /* ---- receiving ---- */
 
+static uint8_t
+keep_word(char *to, struct slice word)
+{
+	size_t len = word.len < LAST_WORD_SIZE ? word.len : LAST_WORD_SIZE;
+
+	memcpy(to, word.at, len);
+	return (uint8_t)len;
+}
+
+/* For CLIENT LIST, which looks the words up. SKIP is about the next command. */
+static void
+note_command(struct client_session *session, const struct request_parser *parser)
+{
+	session->last_len = keep_word(session->last, parser->argv[0]);
+	session->last_sub_len =
+	    parser->argc > 1 ? keep_word(session->last_sub, parser->argv[1]) : 0;
+	if (session->replies == REPLIES_SKIP)
+		session->replies = REPLIES_ON;
+	else if (session->replies == REPLIES_SKIP_NEXT)
+		session->replies = REPLIES_SKIP;
+}
+
 /* False: not before everything that came before it has been answered. */
 static bool
 handle_command(struct client *client, const struct request_parser *parser)
@@ -517,6 +511,7 @@ handle_command(struct client *client, const struct request_parser *parser)
 
 	if (!request_handle(client, parser))
 		return false;
+	note_command(&client->session, parser);
 	/* slot_done() counts a slot's bytes; those written at once are counted here. */
 	struct slot *after = client->last;
 	if (after != NULL && after->is_done)
@@ -605,6 +600,7 @@ handle_batch(struct client *client, struct slice fresh)
 	bool is_own = buf_len(&client->in) > 0;
 	struct slice bytes = is_own ? buf_slice(&client->in) : fresh;
 
+	client->session.active_ms = started_us / 1000;
 	size_t handled = handle_commands(client, bytes);
 	if (client->state >= CLIENT_FINISHING)
 		buf_free(&client->in); /* nobody will ask for the rest */

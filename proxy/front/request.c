@@ -21,6 +21,7 @@
 #include "front/session.h"
 #include "front/sidecar_command.h"
 #include "front/status.h"
+#include "ladder/reply_read.h"
 #include "ladder/write.h"
 #include "wire/commands.h"
 #include "wire/reply.h"
@@ -101,6 +102,15 @@ command_of(struct client *client, const struct request_parser *parser,
 	};
 }
 
+/* Reads whose answer depends on argv[1] alone; EXISTS of one key is one. */
+static bool
+reads_one_key(const struct request_parser *parser, const struct command_info *info)
+{
+	if (info->class == COMMAND_READ_KEY)
+		return parser->argc >= (size_t)(info->arity < 0 ? -info->arity : info->arity);
+	return parser->argc == 2 && is_command(parser, SLICE("EXISTS"));
+}
+
 static void
 forward(struct client *client, const struct request_parser *parser,
     const struct command_info *info)
@@ -112,7 +122,9 @@ forward(struct client *client, const struct request_parser *parser,
 	enum rung rung;
 
 	if (is_write ? ladder_write(ladder, &command, slot_out(slot), &rung, on_replied, slot)
-		     : ladder_forward(ladder, &command, slot_out(slot), &rung, on_replied, slot))
+	    : reads_one_key(parser, info)
+	    ? reply_read(ladder, &command, slot_out(slot), &rung, on_replied, slot)
+	    : ladder_forward(ladder, &command, slot_out(slot), &rung, on_replied, slot))
 		slot_done(slot);
 }
 
@@ -210,7 +222,8 @@ handle_by_class(struct client *client, const struct request_parser *parser,
 		handle_info(client, parser, info);
 	} else {
 		bool is_read = info != NULL &&
-		    (info->class == COMMAND_READ || info->class == COMMAND_READ_MANY ||
+		    (info->class == COMMAND_READ || info->class == COMMAND_READ_KEY ||
+		    info->class == COMMAND_READ_MANY ||
 		    info->class == COMMAND_FORWARD);
 		count(client, is_read ? REQUEST_READ : REQUEST_WRITE);
 		forward(client, parser, info);

@@ -38,17 +38,42 @@ early_refresh_at(struct ladder_context *context, int64_t fresh_until_ms, int64_t
 	    (int64_t)((double)cost_ms * log(1 - random_unit(&context->random)));
 }
 
+/* A reply that says "nothing there": nil, 0, an empty list. */
+static bool
+says_nothing(const struct fetched *fetched)
+{
+	static const struct slice nothings[] = {
+		SLICE_INIT("$-1\r\n"), SLICE_INIT("_\r\n"), SLICE_INIT(":0\r\n"),
+		SLICE_INIT("*0\r\n"), SLICE_INIT("*-1\r\n"), SLICE_INIT("%0\r\n"),
+		SLICE_INIT("~0\r\n"), SLICE_INIT("+none\r\n"),
+	};
+
+	for (size_t i = 0; i < sizeof(nothings) / sizeof(nothings[0]); i++) {
+		if (slice_equal(blob_slice(fetched->bytes), nothings[i]))
+			return true;
+	}
+	return false;
+}
+
 void
 fill_memory(struct ladder_context *context, struct slice key, const struct cache_lease *lease,
     const struct fetched *fetched)
 {
+	fill_memory_variant(context, key, SLICE_NONE, lease, fetched);
+}
+
+void
+fill_memory_variant(struct ladder_context *context, struct slice key, struct slice variant,
+    const struct cache_lease *lease, const struct fetched *fetched)
+{
 	const struct settings *settings = context->rules->settings;
 	bool is_value = fetched->outcome == FETCH_VALUE;
+	bool is_short = !is_value || (fetched->kind == CACHE_REPLY && says_nothing(fetched));
 
 	if (fetched->outcome == FETCH_ERROR || fetched->outcome == FETCH_FAILED)
 		return;
 	int64_t now_ms = clock_mono_ms();
-	int64_t ttl_ms = is_value ? settings->cache.ttl_ms : settings->cache.negative_ttl_ms;
+	int64_t ttl_ms = is_short ? settings->cache.negative_ttl_ms : settings->cache.ttl_ms;
 	ttl_ms += (int64_t)((double)ttl_ms * JITTER * (2 * random_unit(&context->random) - 1));
 	int64_t valid_until_ms = is_value ? fetched->valid_until_ms : TIME_NEVER;
 	int64_t fresh_until_ms = earliest(now_ms + ttl_ms, valid_until_ms);
@@ -69,7 +94,7 @@ fill_memory(struct ladder_context *context, struct slice key, const struct cache
 		    : TIME_NEVER,
 	};
 	if (ttl_ms > 0)
-		cache_fill(context->backends->cache, key, lease, &value);
+		cache_fill_variant(context->backends->cache, key, variant, lease, &value);
 }
 
 /* ---- Redis ---- */

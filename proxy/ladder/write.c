@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "ladder/copy_write.h"
+#include "ladder/expiry.h"
 #include "ladder/forward.h"
 #include "ladder/keeper.h"
 
@@ -16,6 +17,7 @@ struct errand {
 	enum errand_kind { ERRAND_READ, ERRAND_WRITE, ERRAND_FLUSH, ERRAND_OTHER } kind;
 	bool can_do_without; /* copy_write_can(): Redis's answer is not needed */
 	bool is_held;        /* acknowledged without an answer; the journal waits for it */
+	int64_t expires_at_ms; /* of the one key, when Redis carries it out; 0: no */
 	int64_t started_us;
 	ladder_replied_fn replied;
 	void *arg;
@@ -139,6 +141,10 @@ on_event(struct forward *forward, enum forward_event event, struct slice answer)
 		on_overdue(errand);
 		return;
 	}
+	/* Before a read may fill again. What was lost may have run, too. */
+	if (errand->expires_at_ms != 0 && errand->key_count > 0)
+		cache_note_expiry(errand->context->backends->cache, errand->argv[0],
+		    clock_mono_ms(), errand->expires_at_ms);
 	end(errand);
 	if (event == FORWARD_ANSWERED || (event == FORWARD_SICK && !errand->can_do_without)) {
 		tell(errand, RUNG_REDIS, answer);
@@ -213,6 +219,9 @@ errand_new(struct ladder_context *context, const struct write_command *command,
 	errand->kind = kind;
 	errand->can_do_without = can_do_without;
 	errand->started_us = clock_mono_us();
+	if (kind == ERRAND_WRITE && !expiry_of(command->argv, command->argc, clock_mono_ms(),
+	    clock_wall_ms(), &errand->expires_at_ms))
+		errand->expires_at_ms = 0;
 	errand->key_count = keys.count;
 	errand->argc = argc;
 	errand->argv = (struct slice *)(void *)errand->bytes;
@@ -256,7 +265,8 @@ ladder_forward(struct ladder_context *context, const struct write_command *comma
 {
 	enum command_class class = command->info != NULL ? command->info->class : COMMAND_FORWARD;
 	enum errand_kind kind = class == COMMAND_FLUSH ? ERRAND_FLUSH
-	    : class == COMMAND_READ || class == COMMAND_READ_MANY ? ERRAND_READ : ERRAND_OTHER;
+	    : class == COMMAND_READ || class == COMMAND_READ_KEY || class == COMMAND_READ_MANY
+	    ? ERRAND_READ : ERRAND_OTHER;
 
 	return run(context, command, kind, out, rung, replied, arg);
 }

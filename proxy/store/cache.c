@@ -19,6 +19,8 @@
 #define ENTRIES_A_SHARD 512 /* fewer are not worth a lock of their own */
 #define LEASE_SLOTS 16384   /* in all shards together */
 #define FIRST_BUCKETS 64
+#define EXPIRY_SETS 1024    /* a shard */
+#define EXPIRY_WAYS 4
 #define REFRESH_MIN_HITS 2  /* a key read once need not be kept warm */
 
 struct entry {
@@ -28,7 +30,14 @@ struct entry {
 	struct cache_value value;
 	uint32_t hits;
 	uint32_t key_len;
-	char key[];
+	uint32_t variant_len;
+	char key[]; /* and the variant behind it */
+};
+
+/* A key that Redis will let expire. */
+struct expiry {
+	uint64_t hash;
+	int64_t at_ms; /* 0: free */
 };
 
 struct lease_slot {
@@ -45,6 +54,7 @@ struct shard {
 	uint64_t flushes;
 	int64_t trusted_from_ms; /* what was filled before is stale at best */
 	struct lease_slot *leases;
+	struct expiry (*expiries)[EXPIRY_WAYS];
 };
 
 struct cache {
@@ -76,6 +86,7 @@ cache_new(const struct cache_limits *limits)
 		shard->bucket_count = FIRST_BUCKETS;
 		shard->buckets = alloc_zero(FIRST_BUCKETS * sizeof(struct entry *));
 		shard->leases = alloc_zero(cache->leases_a_shard * sizeof(struct lease_slot));
+		shard->expiries = alloc_zero(EXPIRY_SETS * sizeof(*shard->expiries));
 	}
 	return cache;
 }
@@ -92,6 +103,7 @@ cache_free(struct cache *cache)
 		drop_from_shard(cache, shard, NULL);
 		free(shard->buckets);
 		free(shard->leases);
+		free(shard->expiries);
 		pthread_mutex_destroy(&shard->lock);
 	}
 	free(cache);
@@ -120,13 +132,19 @@ bucket_of(struct shard *shard, uint64_t hash)
 	return &shard->buckets[hash & (shard->bucket_count - 1)];
 }
 
+static bool
+is_of_key(const struct entry *entry, struct slice key, uint64_t hash)
+{
+	return entry->hash == hash && slice_equal(slice_make(entry->key, entry->key_len), key);
+}
+
 static struct entry *
-find_entry(struct shard *shard, struct slice key, uint64_t hash)
+find_entry(struct shard *shard, struct slice key, struct slice variant, uint64_t hash)
 {
 	struct entry *entry = *bucket_of(shard, hash);
 
-	while (entry != NULL &&
-	    (entry->hash != hash || !slice_equal(slice_make(entry->key, entry->key_len), key)))
+	while (entry != NULL && (!is_of_key(entry, key, hash) ||
+	    !slice_equal(slice_make(entry->key + entry->key_len, entry->variant_len), variant)))
 		entry = entry->chain;
 	return entry;
 }
@@ -190,13 +208,20 @@ grow_buckets(struct shard *shard)
 }
 
 static struct entry *
-add_entry(struct cache *cache, struct shard *shard, struct slice key, uint64_t hash,
-    const struct cache_value *value)
+add_entry(struct cache *cache, struct shard *shard, struct slice key, struct slice variant,
+    uint64_t hash, const struct cache_value *value)
 {
-	struct entry *entry = alloc(sizeof(*entry) + key.len);
+	struct entry *entry = alloc(sizeof(*entry) + key.len + variant.len);
 
-	*entry = (struct entry){ .hash = hash, .value = *value, .key_len = (uint32_t)key.len };
+	*entry = (struct entry){
+		.hash = hash,
+		.value = *value,
+		.key_len = (uint32_t)key.len,
+		.variant_len = (uint32_t)variant.len,
+	};
 	memcpy(entry->key, key.at, key.len);
+	if (variant.len > 0)
+		memcpy(entry->key + key.len, variant.at, variant.len);
 	if (value->bytes != NULL)
 		blob_ref(value->bytes);
 	if (shard->entries >= shard->bucket_count)
@@ -263,9 +288,16 @@ enum cache_find
 cache_find(struct cache *cache, struct slice key, int64_t now_ms, struct cache_value *value,
     bool *should_refresh)
 {
+	return cache_find_variant(cache, key, SLICE_NONE, now_ms, value, should_refresh);
+}
+
+enum cache_find
+cache_find_variant(struct cache *cache, struct slice key, struct slice variant, int64_t now_ms,
+    struct cache_value *value, bool *should_refresh)
+{
 	uint64_t hash = hash_bytes(key);
 	struct shard *shard = lock_shard(cache, hash);
-	struct entry *entry = find_entry(shard, key, hash);
+	struct entry *entry = find_entry(shard, key, variant, hash);
 	enum cache_find found = entry != NULL ? judge(shard, entry, now_ms) : CACHE_MISS;
 
 	if (should_refresh != NULL)
@@ -353,21 +385,41 @@ is_too_large(const struct cache *cache, const struct cache_value *value)
 	return value->bytes != NULL && (int64_t)value->bytes->len > cache->limits.max_value_bytes;
 }
 
+static struct expiry *
+expiry_set(struct shard *shard, uint64_t hash)
+{
+	return shard->expiries[(hash >> 40) & (EXPIRY_SETS - 1)];
+}
+
+/* A value is no longer good than its key is there. Lock held. */
+static void
+bound_by_expiry(struct shard *shard, uint64_t hash, struct cache_value *value)
+{
+	const struct expiry *set = expiry_set(shard, hash);
+
+	for (int i = 0; i < EXPIRY_WAYS; i++) {
+		if (set[i].at_ms > value->filled_ms && set[i].hash == hash &&
+		    set[i].at_ms < value->valid_until_ms)
+			value->valid_until_ms = set[i].at_ms;
+	}
+}
+
 /* Takes the place of the old entry, whose hits it keeps. Lock held. */
 static void
-replace(struct cache *cache, struct shard *shard, struct slice key, uint64_t hash,
-    const struct cache_value *value)
+replace(struct cache *cache, struct shard *shard, struct slice key, struct slice variant,
+    uint64_t hash, const struct cache_value *value)
 {
-	struct entry *old = find_entry(shard, key, hash);
+	struct entry *old = find_entry(shard, key, variant, hash);
 	uint32_t hits = 0;
 	struct cache_value fresh = *value;
 
+	bound_by_expiry(shard, hash, &fresh);
 	if (old != NULL) {
 		hits = old->hits;
 		keep_exact_validity(old, &fresh);
 		remove_entry(cache, shard, old);
 	}
-	struct entry *entry = add_entry(cache, shard, key, hash, &fresh);
+	struct entry *entry = add_entry(cache, shard, key, variant, hash, &fresh);
 	entry->hits = hits;
 	evict_from(cache, shard, entry);
 }
@@ -376,28 +428,67 @@ bool
 cache_fill(struct cache *cache, struct slice key, const struct cache_lease *lease,
     const struct cache_value *value)
 {
+	return cache_fill_variant(cache, key, SLICE_NONE, lease, value);
+}
+
+bool
+cache_fill_variant(struct cache *cache, struct slice key, struct slice variant,
+    const struct cache_lease *lease, const struct cache_value *value)
+{
 	uint64_t hash = hash_bytes(key);
 	struct shard *shard = lock_shard(cache, hash);
 	bool may_fill = holds(cache, shard, hash, lease) && !is_too_large(cache, value);
 
 	if (may_fill)
-		replace(cache, shard, key, hash, value);
+		replace(cache, shard, key, variant, hash, value);
 	pthread_mutex_unlock(&shard->lock);
 	if (may_fill && is_over_bounds(cache))
 		evict_elsewhere(cache, hash);
 	return may_fill;
 }
 
-/* Forgets a key and voids its leases; the lock is held. */
+/* Forgets a key with its variants, and voids its leases; the lock is held. */
 static bool
 drop(struct cache *cache, struct shard *shard, struct slice key, uint64_t hash)
 {
-	struct entry *entry = find_entry(shard, key, hash);
+	bool was_there = false;
 
 	lease_slot(cache, shard, hash)->version++;
-	if (entry != NULL)
-		remove_entry(cache, shard, entry);
-	return entry != NULL;
+	for (struct entry *entry = *bucket_of(shard, hash), *next; entry != NULL; entry = next) {
+		next = entry->chain;
+		if (is_of_key(entry, key, hash)) {
+			remove_entry(cache, shard, entry);
+			was_there = true;
+		}
+	}
+	return was_there;
+}
+
+void
+cache_note_expiry(struct cache *cache, struct slice key, int64_t now_ms, int64_t at_ms)
+{
+	uint64_t hash = hash_bytes(key);
+	struct shard *shard = lock_shard(cache, hash);
+	struct expiry *set = expiry_set(shard, hash);
+	struct expiry *chosen = &set[0];
+
+	/* Its own place, or a free one, or that of the most distant moment. A
+	 * nearer moment is kept: the key may still go then, and asking once more
+	 * is never wrong. */
+	for (int i = 0; i < EXPIRY_WAYS; i++) {
+		if (set[i].at_ms <= now_ms)
+			set[i] = (struct expiry){ 0, 0 };
+		if (set[i].hash == hash && set[i].at_ms != 0) {
+			chosen = &set[i];
+			at_ms = at_ms < chosen->at_ms ? at_ms : chosen->at_ms;
+			break;
+		}
+		if (set[i].at_ms == 0 ? chosen->at_ms != 0 :
+		    chosen->at_ms != 0 && set[i].at_ms > chosen->at_ms)
+			chosen = &set[i];
+	}
+	*chosen = (struct expiry){ hash, at_ms };
+	pthread_mutex_unlock(&shard->lock);
 }
 
 void
@@ -408,7 +499,7 @@ cache_put(struct cache *cache, struct slice key, const struct cache_value *value
 
 	drop(cache, shard, key, hash);
 	if (!is_too_large(cache, value))
-		replace(cache, shard, key, hash, value);
+		replace(cache, shard, key, SLICE_NONE, hash, value);
 	pthread_mutex_unlock(&shard->lock);
 	if (is_over_bounds(cache))
 		evict_elsewhere(cache, hash);

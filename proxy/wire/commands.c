@@ -27,6 +27,8 @@ compare(struct slice word, const char *name)
 		unsigned char w = (unsigned char)word.at[i], n = (unsigned char)name[i];
 		if (w >= 'A' && w <= 'Z')
 			w = (unsigned char)(w + 32);
+		if (n == '\0') /* the name ends here; a NUL in the word is no end */
+			return 1;
 		if (w != n)
 			return w < n ? -1 : 1;
 	}

@@ -52,6 +52,14 @@ def key_spec(spec):
         start, keys["keynumidx"], keys["firstkey"], keys["keystep"])
 
 
+def reads_one_key(row):
+    """Its answer depends on the key at argv[1] and on nothing else."""
+    specs = row[8]
+    return ("readonly" in row[2] and len(specs) == 1 and row[3] == 1 and row[4] == 1
+            and not {"movablekeys", "blocking"} & set(row[2])
+            and "nondeterministic_output" not in row[7])
+
+
 def classify(name, flags):
     top = name.split("|")[0]
     if name in SESSION:
@@ -71,9 +79,11 @@ def classify(name, flags):
     return "COMMAND_FORWARD"
 
 
-def line(name, arity, flags, specs):
-    name = name.lower()
+def line(row):
+    name, arity, flags, specs = row[0].lower(), row[1], row[2], row[8]
     kind = classify(name, flags)
+    if kind == "COMMAND_READ" and reads_one_key(row):
+        kind = "COMMAND_READ_KEY"
     keys = [k for k in map(key_spec, specs) if k] if kind in KEEPS_KEYS else []
     if "KEYS_ANYWHERE" in keys:
         keys = ["KEYS_ANYWHERE"]
@@ -88,9 +98,9 @@ def main():
     server.set_response_callback("COMMAND", lambda reply, **options: reply)
     lines = []
     for row in server.execute_command("COMMAND"):
-        lines.append((row[0], line(row[0], row[1], row[2], row[8])))
+        lines.append((row[0], line(row)))
         for sub in row[9]:
-            lines.append((sub[0], line(sub[0], sub[1], sub[2], sub[8])))
+            lines.append((sub[0], line(sub)))
     print("/* From redis %s by make_commands.py; not edited by hand. */"
           % server.info("server")["redis_version"])
     for _, text in sorted(lines, key=lambda entry: entry[0]):

@@ -1,0 +1,68 @@
+/* What clients are made of; for client.c, and for those who count and close
+ * them. Nobody else's business. */
+#ifndef SIDECAR_FRONT_CLIENT_INSIDE_H
+#define SIDECAR_FRONT_CLIENT_INSIDE_H
+
+#include <event2/event_struct.h>
+
+#include "front/client.h"
+
+#define READ_BYTES 65536
+
+/* What we wait for, and what we do with what comes. */
+enum client_state {
+	CLIENT_READING,   /* commands */
+	CLIENT_PAUSED,    /* it has not taken its replies, or has too many under way */
+	CLIENT_FINISHING, /* no more commands; replies are still to come or to go */
+	CLIENT_LINGERING, /* everything is sent; waiting for the other side to close, so
+	                     that no reset destroys what it has not read yet */
+};
+
+struct slot {
+	struct slot *next;
+	struct client *client; /* NULL: it has gone; free the slot when done */
+	struct buf out;
+	int resp;
+	bool is_done;
+	bool is_mute; /* CLIENT REPLY OFF or SKIP: it is waited for, and not sent */
+};
+
+struct client {
+	struct client_session session;
+	struct front *front;
+	struct client *next, *prev; /* all of this worker */
+	struct client *next_dirty;
+	struct event event;
+	short waits_for; /* EV_READ, EV_WRITE or both, as registered */
+	enum client_state state;
+	int fd;
+	bool is_dirty, is_at_end;
+	bool waits_for_quiet; /* its next command has to wait for all before it */
+	struct session *redis;
+	struct request_progress progress;
+	struct buf in;  /* a command that is half there, or not handled yet */
+	struct buf out; /* replies that the socket did not take */
+	struct slot *first, *last;
+	size_t slot_count, slot_bytes;
+};
+
+struct front {
+	struct event_base *base;
+	struct ladder_context *ladder;
+	struct dedicated_pool *dedicated;
+	struct census *census;
+	struct worker_metrics *metrics;
+	struct request_parser parser;
+	struct client *clients, *dirty;
+	size_t client_count;
+	bool is_draining;
+	char in[READ_BYTES];
+	struct buf out;     /* replies to the client being handled */
+	struct buf nowhere; /* replies that it does not want */
+};
+
+/* Hangs up and frees it. From the event loop, not while a command of its own
+ * is handled. */
+void client_kill(struct client *client);
+
+#endif
