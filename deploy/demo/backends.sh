@@ -56,7 +56,7 @@ choose_user() {
 
 choose_place() {
 	place=$PWD/var/demo
-	mkdir -p "$place" && open_place_to_servers || {
+	mkdir -p "$place" 2>/dev/null && open_place_to_servers || {
 		# Below a directory like /root, or made by someone else.
 		place=$(mktemp -d /tmp/sidecar-demo.XXXXXX)
 		temporary=$place
