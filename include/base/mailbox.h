@@ -9,6 +9,8 @@
 #ifndef SIDECAR_BASE_MAILBOX_H
 #define SIDECAR_BASE_MAILBOX_H
 
+#include "base/slice.h"
+
 struct event_base;
 struct mailbox;
 
@@ -21,5 +23,12 @@ struct mailbox *mailbox_new(struct event_base *base);
 /* What was posted and not delivered is delivered before this returns. */
 void mailbox_free(struct mailbox *mailbox);
 void mailbox_post(struct mailbox *mailbox, struct letter *letter);
+
+/* For letters that must not be left lying when a thread ends: false, and not
+ * taken, once the owner has closed its mailbox. */
+MUST_CHECK bool mailbox_try_post(struct mailbox *mailbox, struct letter *letter);
+/* The owner's loop has ended: delivers what there is, then refuses
+ * mailbox_try_post(). */
+void mailbox_close(struct mailbox *mailbox);
 
 #endif

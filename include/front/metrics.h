@@ -12,6 +12,8 @@
 /* As in sidecar_requests_total{class}. */
 enum request_class { REQUEST_READ, REQUEST_WRITE, REQUEST_SESSION, REQUEST_LOCAL, REQUEST_CLASSES };
 
+struct front;
+
 struct worker_metrics {
 	_Alignas(64) struct ladder_metrics ladder;
 	struct redis_metrics redis;
@@ -22,6 +24,7 @@ struct worker_metrics {
 struct census {
 	struct backends *backends;
 	const struct worker_metrics *const *workers;
+	struct front *const *fronts; /* of the same workers, in the same order */
 	size_t worker_count;
 	int64_t started_ms; /* monotonic */
 	_Atomic int64_t clients;

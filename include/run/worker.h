@@ -15,6 +15,7 @@ struct worker *worker_new(struct backends *backends, struct census *census,
 /* Starts the thread. False: errno says why. */
 MUST_CHECK bool worker_start(struct worker *worker);
 const struct worker_metrics *worker_metrics(const struct worker *worker);
+struct front *worker_front(const struct worker *worker);
 
 /* Any thread, until worker_join(). */
 void worker_add_client(struct worker *worker, int fd, bool is_local);

@@ -11,8 +11,9 @@
 #include "base/slice.h"
 
 struct mailbox {
-	pthread_mutex_t lock; /* guards first, last */
+	pthread_mutex_t lock; /* guards first, last, is_closed */
 	struct letter *first, **last;
+	bool is_closed;
 	int wake_fd;
 	struct event *wake;
 };
@@ -72,19 +73,49 @@ mailbox_free(struct mailbox *mailbox)
 	free(mailbox);
 }
 
-void
-mailbox_post(struct mailbox *mailbox, struct letter *letter)
+static bool
+post(struct mailbox *mailbox, struct letter *letter, bool may_refuse)
 {
 	letter->next = NULL;
 	pthread_mutex_lock(&mailbox->lock);
+	bool is_taken = !(may_refuse && mailbox->is_closed);
 	bool was_empty = mailbox->first == NULL;
-	*mailbox->last = letter;
-	mailbox->last = &letter->next;
+	if (is_taken) {
+		*mailbox->last = letter;
+		mailbox->last = &letter->next;
+	}
 	pthread_mutex_unlock(&mailbox->lock);
 
-	if (was_empty) {
+	if (is_taken && was_empty) {
 		uint64_t one = 1;
 		ssize_t put = write(mailbox->wake_fd, &one, sizeof(one));
 		(void)put; /* EAGAIN: 2^64-2 wakes are pending already */
 	}
+	return is_taken;
+}
+
+void
+mailbox_post(struct mailbox *mailbox, struct letter *letter)
+{
+	post(mailbox, letter, false);
+}
+
+bool
+mailbox_try_post(struct mailbox *mailbox, struct letter *letter)
+{
+	return post(mailbox, letter, true);
+}
+
+void
+mailbox_close(struct mailbox *mailbox)
+{
+	bool is_empty;
+
+	do {
+		deliver_all(mailbox);
+		pthread_mutex_lock(&mailbox->lock);
+		is_empty = mailbox->first == NULL; /* a letter may bring another */
+		mailbox->is_closed = is_empty;
+		pthread_mutex_unlock(&mailbox->lock);
+	} while (!is_empty);
 }

@@ -44,6 +44,7 @@ struct server {
 	struct census census;
 	struct worker **workers;
 	const struct worker_metrics **metrics;
+	struct front **fronts;
 	size_t next_worker;
 	pthread_t keeper_thread;
 	bool has_keeper_thread;
@@ -239,13 +240,16 @@ make_workers(struct server *server)
 
 	server->workers = alloc_zero(count * sizeof(*server->workers));
 	server->metrics = alloc_zero(count * sizeof(*server->metrics));
+	server->fronts = alloc_zero(count * sizeof(*server->fronts));
 	for (size_t i = 0; i < count; i++) {
 		server->workers[i] =
 		    worker_new(&server->backends, &server->census, &server->rules->rules);
 		server->metrics[i] = worker_metrics(server->workers[i]);
+		server->fronts[i] = worker_front(server->workers[i]);
 	}
 	server->census.backends = &server->backends;
 	server->census.workers = server->metrics;
+	server->census.fronts = server->fronts;
 	server->census.worker_count = count;
 	server->census.started_ms = clock_mono_ms();
 	server->census.is_warm = true;
@@ -423,6 +427,7 @@ free_all(struct server *server)
 		worker_free(server->workers[i]);
 	free(server->workers);
 	free(server->metrics);
+	free(server->fronts);
 	admin_free(server->admin);
 	for (int i = 0; i < MAX_SIGNALS; i++) {
 		if (server->signals[i] != NULL)

@@ -82,6 +82,12 @@ worker_new(struct backends *backends, struct census *census, const struct rules 
 	return worker;
 }
 
+struct front *
+worker_front(const struct worker *worker)
+{
+	return worker->front;
+}
+
 const struct worker_metrics *
 worker_metrics(const struct worker *worker)
 {
@@ -101,6 +107,7 @@ run(void *arg)
 		links_flush(worker->ladder.links);
 		dedicated_flush(worker->dedicated);
 	}
+	mailbox_close(worker->mailbox);
 	return NULL;
 }
 
