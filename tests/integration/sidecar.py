@@ -1,10 +1,12 @@
 """The program under test: its configuration, its face, its end."""
 
 import http.client
+import itertools
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import time
 
@@ -68,6 +70,7 @@ class Sidecar(Process):
         self.prefix = list(prefix)  # prlimit, unshare ...: a program that runs it
         self._opened = []
         self._client = None
+        self._asked = 0
 
     # Starting and ending
 
@@ -82,7 +85,28 @@ class Sidecar(Process):
         self.spawn(self.prefix + [BINARY, "-c", self.file, *self.arguments], env=self.env)
         if wait:
             eventually(self._answers, 10, what="PING")
+            self._settle()
         return self
+
+    def _settle(self, seconds=1.0):
+        """Until its connections to the backends stand, where somebody accepts them.
+
+        A read that comes before may rightly be answered by a lower rung.
+        """
+        redis, postgres = (self._is_open(name) for name in ("redis", "postgres"))
+        stop = time.monotonic() + seconds
+        while (redis or postgres) and time.monotonic() < stop:
+            metrics = self.metrics()
+            redis = redis and not metrics.sum("sidecar_backend_up", backend="redis")
+            postgres = postgres and not metrics.sum("sidecar_postgres_pool_size")
+            time.sleep(0.01)
+
+    def _is_open(self, name):
+        match = re.search(r"@?([\w.-]+):(\d+)(?:/|$)", self.sections.get(name, {}).get("url", ""))
+        if not match:
+            return False
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", int(match[2]))) == 0
 
     def _answers(self):
         assert self.is_running(), f"exit code {self.child.poll()}:\n{self.log()}"
@@ -206,8 +230,19 @@ class Sidecar(Process):
         return json.loads(text)
 
     def wait_backend(self, name, is_up, seconds=15):
-        eventually(lambda: self.metric("sidecar_backend_up", backend=name) == float(is_up),
-                   seconds, what=f"{name} being {'up' if is_up else 'down'}")
+        """Until it counts as up or down, under a little traffic that needs it."""
+        words = {"redis": lambda n: ("TIME",), "postgres": lambda n: ("GET", f"plan:-{n}")}[name]
+        numbers = itertools.count(1_000_000 + self._asked)
+        with resp.Client(self.address) as client:
+            def check():
+                client.call(*words(next(numbers)))
+                return self.metric("sidecar_backend_up", backend=name) == float(is_up)
+            eventually(check, seconds, what=f"{name} being {'up' if is_up else 'down'}")
+        self._asked = next(numbers) - 1_000_000
+
+    def offers(self, section):
+        """False when the program says that it does not do this part yet."""
+        return not self.log_lines(f"[{section}]", "has no effect in this version")
 
     def memory_bytes(self):
         with open(f"/proc/{self.pid}/statm") as file:

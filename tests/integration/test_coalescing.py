@@ -25,7 +25,6 @@ def run(redis, pgbouncer, plans, proxy_for, start_sidecar):
         sidecar = start_sidecar(
             redis={"url": redis.url}, ladder={"deadline": "20s"},
             postgres={"url": pgbouncer.postgres.url_for(proxy.port), "budget": "10s", **postgres})
-        sidecar.wait_backend("postgres", True)
         before = pgbouncer.queries()
         connections = [sidecar.client(timeout=20) for _ in range(CLIENTS)]
         numbers = iter(range(1, ids + 1))
@@ -73,7 +72,6 @@ def test_one_key_asked_by_200_at_once_is_one_query(
     sidecar = start_sidecar(
         redis={"url": redis.url}, server={"threads": 1},
         postgres={"url": pgbouncer.postgres.url_for(proxy.port)})
-    sidecar.wait_backend("postgres", True)
     connections = [sidecar.client() for _ in range(CLIENTS)]
     for connection in connections:
         connection.send("GET", "plan:20")
@@ -90,7 +88,6 @@ def test_threads_share_the_queries_too(redis, pgbouncer, plans, proxy_for, start
     proxy.delay = 0.02
     sidecar = start_sidecar(redis={"url": redis.url}, server={"threads": 2},
                             postgres={"url": pgbouncer.postgres.url_for(proxy.port)})
-    sidecar.wait_backend("postgres", True)
     connections = [sidecar.client() for _ in range(40)]
     barrier = threading.Barrier(2)
 
@@ -116,7 +113,6 @@ def test_more_waiting_ids_than_max_waiting_get_the_free_value_at_once(
         redis={"url": redis.url}, ladder={"deadline": "3s"}, server={"threads": 1},
         postgres={"url": pgbouncer.postgres.url_for(proxy.port), "budget": "3s",
                   "max_waiting": 50, "max_batch": 10})
-    sidecar.wait_backend("postgres", True)
     proxy.delay = 0.1
     client = sidecar.client()
     replies = client.pipeline([("GET", f"plan:{number}") for number in range(1, 201)])

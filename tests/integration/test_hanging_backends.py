@@ -8,6 +8,7 @@ import time
 import pytest
 
 import faults
+import resp
 from processes import eventually
 from sidecar import BUSY_CACHE
 
@@ -163,6 +164,33 @@ def test_one_slow_reply_stalls_no_reply_behind_it_past_its_own_deadline(
     assert replies == [plans.bytes(300), plans.bytes(1), plans.bytes(1)]
     assert time.monotonic() - start < 0.3
     proxy.release()
+
+
+@pytest.mark.parametrize("ttl", ["30s", "100ms"], ids=["fresh", "stale"])
+def test_replies_keep_their_order_when_some_end_by_their_deadline(
+        ttl, redis, postgres, pgbouncer, plans, start_sidecar):
+    """Copies in memory between cold keys that nobody can answer, on several clients."""
+    sidecar = start_sidecar(redis={"url": redis.url}, postgres={"url": pgbouncer.url},
+                            cache={"ttl": ttl})
+    warm = range(1, 41)
+    for number in warm:
+        assert sidecar.get(f"plan:{number}") == plans.bytes(number)
+    time.sleep(0.15)
+    redis.stop()
+    postgres.stop()
+    clients = [sidecar.client() for _ in range(4)]
+    for turn in range(30):
+        numbers = [number + (0 if (number + turn) % 3 else 1000) for number in warm]
+        for client in clients:
+            for at in range(0, len(numbers), 4):
+                client.send_raw(b"".join(resp.encode("GET", f"plan:{number}")
+                                         for number in numbers[at:at + 4]))
+        for client in clients:
+            assert [client.read() for _ in numbers] == [
+                plans.bytes(number) if number < 1000 else plans.FREE.encode()
+                for number in numbers], f"turn {turn}"
+    redis.cont()
+    postgres.cont()
 
 
 def test_a_resolver_that_never_answers_delays_nobody(session, pgbouncer, plans, start_sidecar):

@@ -9,7 +9,7 @@ import time
 import pytest
 
 import resp
-from processes import eventually
+from processes import eventually, free_port
 
 
 def refuses(sidecar):
@@ -149,7 +149,7 @@ def test_it_can_be_started_again_at_once_on_the_same_port(sidecar):
 
 
 def test_a_port_that_is_taken_is_exit_code_1(sidecar, start_sidecar):
-    second = sidecar.run_out("-c", sidecar.file)
+    second = sidecar.run_out("-c", sidecar.file, "-o", f"admin.port={free_port()}")
     assert second.returncode == 1
     assert str(sidecar.port) in second.stderr + second.stdout
 

@@ -21,11 +21,7 @@ PERSON_MAP = {"key": "person:{id:uuid}:profile", "type": "hash",
 def with_maps(redis, pgbouncer, start_sidecar):
     """with_maps(plan={...}) -> a sidecar with these maps."""
     def start(**maps):
-        sidecar = start_sidecar(redis={"url": redis.url}, postgres={"url": pgbouncer.url},
-                                maps=maps)
-        sidecar.wait_backend("postgres", True)
-        sidecar.wait_backend("redis", True)
-        return sidecar
+        return start_sidecar(redis={"url": redis.url}, postgres={"url": pgbouncer.url}, maps=maps)
     return start
 
 
@@ -42,7 +38,6 @@ def ids_asked(sidecar):
     "١", "1\0", "1\n",
 ])
 def test_what_is_no_integer_is_a_missing_row_and_never_reaches_postgres(number, sidecar, pgbouncer):
-    sidecar.wait_backend("postgres", True)
     queries = pgbouncer.queries()
     assert sidecar.call("GET", f"plan:{number}") is None
     assert sidecar.call("MGET", f"plan:{number}", f"plan:{number}") == [None, None]

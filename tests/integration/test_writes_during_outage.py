@@ -147,6 +147,8 @@ def test_the_journal_survives_a_restart_in_its_file(
     proxy = proxy_for(redis)
     sidecar = start_sidecar(redis={"url": proxy.url}, postgres={"url": pgbouncer.url},
                             ladder={"journal": journal})
+    if not sidecar.offers("ladder"):
+        pytest.skip("this version has no journal file yet")
     sidecar.get("plan:20")
     eventually(lambda: redis.call("GET", "plan:20"))
     proxy.cut()
@@ -169,6 +171,8 @@ def test_the_journal_survives_kill_9_in_its_file(
     proxy = proxy_for(redis)
     sidecar = start_sidecar(redis={"url": proxy.url}, postgres={"url": pgbouncer.url},
                             ladder={"journal": journal})
+    if not sidecar.offers("ladder"):
+        pytest.skip("this version has no journal file yet")
     sidecar.get("plan:20")
     eventually(lambda: redis.call("GET", "plan:20"))
     proxy.cut()
