@@ -1,7 +1,6 @@
 /*
- * A queue of deadlines behind one timer. Nearly all deadlines of a queue lie
- * the same time ahead, so a new one belongs at the end and adding is O(1);
- * where settings have changed meanwhile it is put in order.
+ * Deadlines behind one timer: a binary heap, so that adding and removing cost
+ * O(log n) whatever mix of times is in it.
  *
  * One thread. `on_due` is called from the event loop, one call a deadline,
  * after the deadline has been taken off.
@@ -9,14 +8,16 @@
 #ifndef SIDECAR_BASE_DEADLINES_H
 #define SIDECAR_BASE_DEADLINES_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 struct event_base;
 struct deadlines;
 
+/* Part of the caller's struct; all zero but for on_due before it is added. */
 struct deadline {
-	struct deadline *next, *prev;
-	int64_t due_ms; /* 0: not queued */
+	int64_t due_ms;
+	size_t place; /* in the heap, from 1; 0: not queued */
 	void (*on_due)(struct deadline *deadline);
 };
 

@@ -22,6 +22,7 @@ struct slot {
 	struct slot *next;
 	struct client *client; /* NULL: it has gone; free the slot when done */
 	struct buf out;
+	size_t counted; /* its share of client->slot_bytes */
 	int resp;
 	bool is_done;
 	bool is_mute; /* CLIENT REPLY OFF or SKIP: it is waited for, and not sent */
@@ -54,6 +55,7 @@ struct front {
 	struct worker_metrics *metrics;
 	struct request_parser parser;
 	struct client *clients, *dirty;
+	struct client *handling; /* whose commands are being handled; NULL: nobody's */
 	size_t client_count;
 	bool is_draining;
 	char in[READ_BYTES];

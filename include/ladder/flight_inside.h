@@ -61,6 +61,8 @@ struct flight *flight_open(struct flights *flights, enum flight_kind kind,
     const struct flight_order *order);
 void flight_add_first(struct flight *flight, struct flight_waiter *waiter);
 void flight_land(struct flight *flight, const struct fetched *fetched);
+/* From here on nobody joins it. */
+void flight_close(struct flight *flight);
 void flight_abandon(struct flight *flight); /* frees it; nobody waits */
 int64_t flight_took_ms(const struct flight *flight);
 void flight_redis_overdue(struct flight *flight);

@@ -2,7 +2,7 @@
  * The keeper's own connection to Redis: says whether Redis is back, and puts
  * right there what went wrong meanwhile. A run is
  *
- *   connect -> PING -> CLIENT KILL ID ... -> UNLINK ... (-> PING PING) -> idle
+ *   connect -> INFO -> CLIENT KILL ID ... -> UNLINK ... (-> PING PING) -> idle
  *
  * and is either a probe (the breaker is HALF_OPEN and hears the verdict) or,
  * while the breaker is CLOSED, a repair. One thread: the keeper's.
@@ -22,8 +22,10 @@ struct prober_times {
 	int64_t ping_ms;    /* slower counts as down */
 };
 
+/* run_ended: a run is over, well or not; from the event loop. */
 struct prober *prober_new(struct event_base *base, struct evdns_base *dns,
-    struct backends *backends, const struct prober_times *times, struct redis_metrics *metrics);
+    struct backends *backends, const struct prober_times *times, struct redis_metrics *metrics,
+    void (*run_ended)(void *arg), void *arg);
 void prober_free(struct prober *prober);
 void prober_set_times(struct prober *prober, const struct prober_times *times);
 

@@ -26,6 +26,7 @@ struct write_command {
 	struct slice raw;                /* as it goes out */
 	const struct command_info *info; /* NULL: unknown command */
 	struct link_choice link;
+	bool is_hasty; /* waits no longer than [redis] budget */
 };
 
 /*

@@ -97,7 +97,8 @@ bool cache_lease_holds(struct cache *cache, struct slice key, const struct cache
 
 /*
  * Keeps a value (taking a reference of its own) if the lease still holds and
- * the value is not too large. False: not kept; the old entry, if any, stays.
+ * the value is not too large. False: not kept; an old entry stays where the
+ * lease was void, and goes where the new value is too large.
  */
 bool cache_fill(struct cache *cache, struct slice key, const struct cache_lease *lease,
     const struct cache_value *value);
@@ -118,6 +119,8 @@ void cache_put(struct cache *cache, struct slice key, const struct cache_value *
 
 /* Forgets a key and voids its leases. True when there was an entry. */
 bool cache_drop(struct cache *cache, struct slice key);
+/* Forgets a key if the lease still holds: its backend says it is gone. */
+void cache_drop_under(struct cache *cache, struct slice key, const struct cache_lease *lease);
 /* Forgets everything, voids every lease; how many entries there were. */
 int64_t cache_drop_all(struct cache *cache);
 /* The same for keys that match a glob; voids every lease. */

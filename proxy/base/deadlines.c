@@ -1,30 +1,69 @@
-/* See deadlines.h. */
+/* See deadlines.h. The heap's root, heap[1], is due first. */
 #include "base/deadlines.h"
 
+#include <assert.h>
 #include <event2/event.h>
 #include <stdlib.h>
 
 #include "base/alloc.h"
 #include "base/clock.h"
 
-/* `ring` is the list's both ends: ring.next is due first, ring.prev last. */
+#define FIRST_ROOM 64
+
 struct deadlines {
-	struct deadline ring;
+	struct deadline **heap; /* heap[0] is not used */
+	size_t count, room;
 	struct event *timer;
 	int64_t armed_for_ms; /* 0: the timer is not set */
 };
 
+/* ---- the heap ---- */
+
+static void
+put(struct deadlines *queue, size_t place, struct deadline *deadline)
+{
+	queue->heap[place] = deadline;
+	deadline->place = place;
+}
+
+static void
+sift_up(struct deadlines *queue, size_t place, struct deadline *deadline)
+{
+	for (; place > 1 && queue->heap[place / 2]->due_ms > deadline->due_ms; place /= 2)
+		put(queue, place, queue->heap[place / 2]);
+	put(queue, place, deadline);
+}
+
+static void
+sift_down(struct deadlines *queue, size_t place, struct deadline *deadline)
+{
+	while (place * 2 <= queue->count) {
+		size_t child = place * 2;
+		if (child < queue->count &&
+		    queue->heap[child + 1]->due_ms < queue->heap[child]->due_ms)
+			child++;
+		if (queue->heap[child]->due_ms >= deadline->due_ms)
+			break;
+		put(queue, place, queue->heap[child]);
+		place = child;
+	}
+	put(queue, place, deadline);
+}
+
+/* ---- the timer ---- */
+
 static void
 arm(struct deadlines *queue, int64_t now_ms)
 {
-	struct deadline *first = queue->ring.next;
-
-	if (first == &queue->ring || (queue->armed_for_ms != 0 && queue->armed_for_ms <= first->due_ms))
+	if (queue->count == 0)
+		return;
+	int64_t due_ms = queue->heap[1]->due_ms;
+	if (queue->armed_for_ms != 0 && queue->armed_for_ms <= due_ms)
 		return; /* a timer that fires early just arms again: cheaper than moving it */
-	int64_t wait_ms = first->due_ms > now_ms ? first->due_ms - now_ms : 0;
+	int64_t wait_ms = due_ms > now_ms ? due_ms - now_ms : 0;
 	struct timeval wait = { wait_ms / 1000, wait_ms % 1000 * 1000 };
 	event_add(queue->timer, &wait);
-	queue->armed_for_ms = first->due_ms;
+	queue->armed_for_ms = due_ms;
 }
 
 static void
@@ -35,8 +74,8 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd, (void)what;
 	queue->armed_for_ms = 0;
-	while (queue->ring.next != &queue->ring && queue->ring.next->due_ms <= now_ms) {
-		struct deadline *deadline = queue->ring.next;
+	while (queue->count > 0 && queue->heap[1]->due_ms <= now_ms) {
+		struct deadline *deadline = queue->heap[1];
 		deadlines_remove(queue, deadline);
 		deadline->on_due(deadline);
 	}
@@ -48,7 +87,6 @@ deadlines_new(struct event_base *base)
 {
 	struct deadlines *queue = alloc_zero(sizeof(*queue));
 
-	queue->ring.next = queue->ring.prev = &queue->ring;
 	queue->timer = event_new(base, -1, 0, on_timer, queue);
 	return queue;
 }
@@ -59,32 +97,37 @@ deadlines_free(struct deadlines *queue)
 	if (queue == NULL)
 		return;
 	event_free(queue->timer);
+	free(queue->heap);
 	free(queue);
 }
 
 void
 deadlines_add(struct deadlines *queue, struct deadline *deadline, int64_t due_ms)
 {
-	struct deadline *before = queue->ring.prev;
-
-	while (before != &queue->ring && before->due_ms > due_ms)
-		before = before->prev;
+	assert(deadline->place == 0);
+	if (queue->count + 1 >= queue->room) {
+		queue->room = queue->room > 0 ? queue->room * 2 : FIRST_ROOM;
+		queue->heap = alloc_again(queue->heap, queue->room * sizeof(*queue->heap));
+	}
 	deadline->due_ms = due_ms;
-	deadline->prev = before;
-	deadline->next = before->next;
-	before->next->prev = deadline;
-	before->next = deadline;
-	if (queue->armed_for_ms == 0 || queue->ring.next == deadline)
+	sift_up(queue, ++queue->count, deadline);
+	if (deadline->place == 1)
 		arm(queue, clock_mono_ms());
 }
 
 void
 deadlines_remove(struct deadlines *queue, struct deadline *deadline)
 {
-	(void)queue;
-	if (deadline->due_ms == 0)
+	size_t place = deadline->place;
+
+	if (place == 0)
 		return;
-	deadline->prev->next = deadline->next;
-	deadline->next->prev = deadline->prev;
-	deadline->due_ms = 0;
+	deadline->place = 0;
+	struct deadline *last = queue->heap[queue->count--];
+	if (last == deadline)
+		return;
+	if (place > 1 && queue->heap[place / 2]->due_ms > last->due_ms)
+		sift_up(queue, place, last);
+	else
+		sift_down(queue, place, last);
 }

@@ -384,6 +384,9 @@ slot_new(struct client *client)
 
 	slot->client = client;
 	slot->resp = client->session.resp;
+	/* Until it is answered, a copy of the command waits somewhere. */
+	slot->counted = client->front->parser.len;
+	client->slot_bytes += slot->counted;
 	slot->is_mute = client_is_mute(client);
 	*(client->last != NULL ? &client->last->next : &client->first) = slot;
 	client->last = slot;
@@ -403,19 +406,31 @@ slot_resp(const struct slot *slot)
 	return slot->resp;
 }
 
-/* Moves the replies that are at the head of the row and known to the client. */
+/* Counts what a slot's reply holds, now that no more is coming. */
+static void
+account(struct slot *slot)
+{
+	slot->client->slot_bytes += buf_len(&slot->out) - slot->counted;
+	slot->counted = buf_len(&slot->out);
+}
+
+/* Moves the replies that are at the head of the row and known to the client:
+ * behind those of this batch that wait in the shared buffer, if there are. */
 static void
 take_done_slots(struct client *client)
 {
+	struct front *front = client->front;
+	struct buf *to = front->handling == client ? &front->out : &client->out;
+
 	while (client->first != NULL && client->first->is_done) {
 		struct slot *slot = client->first;
 		client->first = slot->next;
 		if (client->first == NULL)
 			client->last = NULL;
 		client->slot_count--;
-		client->slot_bytes -= buf_len(&slot->out);
+		client->slot_bytes -= slot->counted;
 		if (!slot->is_mute)
-			buf_append_slice(&client->out, buf_slice(&slot->out));
+			buf_append_slice(to, buf_slice(&slot->out));
 		buf_free(&slot->out);
 		free(slot);
 	}
@@ -432,7 +447,7 @@ slot_done(struct slot *slot)
 		free(slot);
 		return;
 	}
-	client->slot_bytes += buf_len(&slot->out);
+	account(slot);
 	if (client->first == slot) {
 		take_done_slots(client);
 		mark_dirty(client);
@@ -506,16 +521,12 @@ note_command(struct client_session *session, const struct request_parser *parser
 static bool
 handle_command(struct client *client, const struct request_parser *parser)
 {
-	struct slot *before = client->last;
-	size_t before_len = before != NULL && before->is_done ? buf_len(&before->out) : 0;
-
 	if (!request_handle(client, parser))
 		return false;
 	note_command(&client->session, parser);
-	/* slot_done() counts a slot's bytes; those written at once are counted here. */
-	struct slot *after = client->last;
-	if (after != NULL && after->is_done)
-		client->slot_bytes += buf_len(&after->out) - (after == before ? before_len : 0);
+	/* A reply that was known at once, behind one that is not. */
+	if (client->last != NULL && client->last->is_done)
+		account(client->last);
 	return true;
 }
 
@@ -580,9 +591,9 @@ send_shared(struct client *client)
 }
 
 static void
-count_batch(struct front *front, int64_t started_us, int64_t memory_before)
+count_batch(struct front *front, int64_t started_us, int64_t hits_before)
 {
-	int64_t answered = counter_get(&front->metrics->ladder.answers[RUNG_MEMORY]) - memory_before;
+	int64_t answered = counter_get(&front->metrics->ladder.hits) - hits_before;
 
 	/* One clock for the batch: each of its hits took at most this long. */
 	if (answered > 0)
@@ -596,19 +607,21 @@ handle_batch(struct client *client, struct slice fresh)
 {
 	struct front *front = client->front;
 	int64_t started_us = clock_mono_us();
-	int64_t memory_before = counter_get(&front->metrics->ladder.answers[RUNG_MEMORY]);
+	int64_t hits_before = counter_get(&front->metrics->ladder.hits);
 	bool is_own = buf_len(&client->in) > 0;
 	struct slice bytes = is_own ? buf_slice(&client->in) : fresh;
 
 	client->session.active_ms = started_us / 1000;
+	front->handling = client;
 	size_t handled = handle_commands(client, bytes);
+	front->handling = NULL;
 	if (client->state >= CLIENT_FINISHING)
 		buf_free(&client->in); /* nobody will ask for the rest */
 	else if (is_own)
 		buf_take(&client->in, handled);
 	else
 		buf_append(&client->in, bytes.at + handled, bytes.len - handled);
-	count_batch(front, started_us, memory_before);
+	count_batch(front, started_us, hits_before);
 	/* An end with a whole command before it has been handled; half a command
 	 * will never be whole. */
 	if (client->is_at_end && client->state == CLIENT_READING)
@@ -709,11 +722,8 @@ front_drain(struct front *front)
 			close_client(client);
 			continue;
 		}
-		handle_commands(client, buf_slice(&client->in));
-		buf_free(&client->in);
-		client_finish(client);
-		if (send_shared(client))
-			settle(client);
+		client->is_at_end = true; /* as far as we are concerned */
+		handle_received(client);
 	}
 }
 

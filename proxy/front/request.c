@@ -192,6 +192,8 @@ handle_info(struct client *client, const struct request_parser *parser,
 	struct buf unused = BUF_EMPTY;
 	enum rung rung;
 
+	/* Clients ask when they connect: it must not hang with Redis. */
+	command.is_hasty = true;
 	info->slot = slot_new(client);
 	info->census = front_census(client_front(client));
 	info->wants_ours = parser->argc == 1 || asks_for_section(parser, "sidecar") ||

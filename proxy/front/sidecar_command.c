@@ -75,7 +75,7 @@ explain_copy(struct buf *out, int resp, struct ladder_context *ladder,
 	};
 	static const char *const names[] = { "age_ms", "fresh_for_ms", "stale_for_ms",
 		"valid_for_ms" };
-	struct cache_value value;
+	struct cache_value value = { .bytes = NULL };
 	int64_t now_ms = clock_mono_ms();
 	bool may_keep = ladder_may_keep(ladder, question->key);
 	enum cache_find found = may_keep

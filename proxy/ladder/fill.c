@@ -101,7 +101,7 @@ fill_memory_variant(struct ladder_context *context, struct slice key, struct sli
 
 struct redis_fill {
 	struct redis_call call;
-	struct journal *journal;
+	struct backends *backends;
 	size_t key_len;
 	char key[];
 };
@@ -113,7 +113,8 @@ on_filled(struct redis_call *call, enum call_result result, struct slice reply)
 
 	/* Kept or refused, Redis has spoken; the link counts what went wrong. */
 	(void)result, (void)reply;
-	journal_release(fill->journal, slice_make(fill->key, fill->key_len));
+	journal_release(fill->backends->journal, slice_make(fill->key, fill->key_len));
+	keeper_journal_changed(fill->backends->keeper); /* it may have waited for this */
 	free(fill);
 }
 
@@ -121,7 +122,8 @@ on_filled(struct redis_call *call, enum call_result result, struct slice reply)
 static void
 append_string_fill(struct buf *out, struct slice key, struct slice value, struct slice ttl)
 {
-	struct slice argv[] = { SLICE("SET"), key, value, SLICE("PX"), ttl, SLICE("NX") };
+	/* A moment, not a span: a Redis that hangs may run this much later. */
+	struct slice argv[] = { SLICE("SET"), key, value, SLICE("PXAT"), ttl, SLICE("NX") };
 
 	request_append(out, argv, 6);
 }
@@ -133,7 +135,7 @@ append_hash_fill(struct buf *out, struct slice key, struct slice fields, struct 
 	static const struct slice script = SLICE_INIT(
 	    "if redis.call('EXISTS',KEYS[1])==0 then "
 	    "for i=2,#ARGV,2 do redis.call('HSET',KEYS[1],ARGV[i],ARGV[i+1]) end "
-	    "redis.call('PEXPIRE',KEYS[1],ARGV[1]) end return 1");
+	    "redis.call('PEXPIREAT',KEYS[1],ARGV[1]) end return 1");
 	struct slice head[] = { SLICE("EVAL"), script, SLICE("1"), key, ttl };
 	size_t words = 0;
 
@@ -172,7 +174,7 @@ fill_redis(struct ladder_context *context, struct slice key, const struct cache_
 	if (ttl_ms <= 0 || !backends_redis_allows(context->backends))
 		return;
 	struct slice ttl = slice_make(digits, (size_t)snprintf(digits, sizeof(digits), "%" PRId64,
-	    ttl_ms));
+	    clock_wall_ms() + ttl_ms));
 
 	/* Held first, checked second: a write that comes in between sees the
 	 * hold, and one that came before has voided the lease. */
@@ -189,7 +191,7 @@ fill_redis(struct ladder_context *context, struct slice key, const struct cache_
 	keeper_note_fill(context->backends->keeper, key);
 	struct redis_fill *fill = alloc_zero(sizeof(*fill) + key.len);
 	fill->call.done = on_filled;
-	fill->journal = journal;
+	fill->backends = context->backends;
 	fill->key_len = key.len;
 	memcpy(fill->key, key.at, key.len);
 	if (buf_len(&command) == 0 ||

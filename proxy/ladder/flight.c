@@ -38,9 +38,8 @@ find(struct flights *flights, enum flight_kind kind, struct slice key, uint64_t 
 	return at;
 }
 
-/* From here on nobody joins it. */
-static void
-take_off_table(struct flight *flight)
+void
+flight_close(struct flight *flight)
 {
 	if (!flight->is_on_table)
 		return;
@@ -70,7 +69,7 @@ flight_join(struct flights *flights, enum flight_kind kind, const struct flight_
 	if (flight == NULL)
 		return false;
 	if (!cache_lease_holds(flights->context->backends->cache, order->key, &flight->lease)) {
-		take_off_table(flight); /* goes on for those who asked before */
+		flight_close(flight); /* goes on for those who asked before */
 		return false;
 	}
 	flight->redis_said_nil |= order->redis_said_nil;
@@ -113,7 +112,7 @@ flight_add_first(struct flight *flight, struct flight_waiter *waiter)
 void
 flight_abandon(struct flight *flight)
 {
-	take_off_table(flight);
+	flight_close(flight);
 	blob_unref(flight->landed.bytes);
 	free(flight);
 }
@@ -123,7 +122,7 @@ flight_abandon(struct flight *flight)
 void
 flight_land(struct flight *flight, const struct fetched *fetched)
 {
-	take_off_table(flight);
+	flight_close(flight);
 	while (flight->first != NULL) {
 		struct flight_waiter *waiter = flight->first;
 		flight_leave(waiter, false);

@@ -142,6 +142,8 @@ send_ask(struct flights *flights, struct flight **members, size_t count)
 		if (wants_ttl(members[i]))
 			ask_ttl(members[i]);
 	}
+	for (size_t i = 0; i < count && !is_sent; i++)
+		members[i]->ask = NULL;
 	if (!is_sent)
 		free(ask);
 	free(argv);
@@ -158,6 +160,10 @@ flight_redis_overdue(struct flight *flight)
 	if (ask == NULL || ask->is_overdue)
 		return;
 	ask->is_overdue = true;
+	/* Who comes later asks anew: on a link that works, or to be counted as
+	 * one failure more by the breaker. */
+	for (size_t i = 0; i < ask->count; i++)
+		flight_close(ask->members[i]);
 	links_overdue(flight->flights->context->links, flight->link, &ask->call);
 }
 
@@ -217,6 +223,14 @@ may_remember(const struct flight *flight, const struct fetched *fetched)
 	return fetched->outcome == FETCH_NIL && flight->map == NULL && flight->kind == FLIGHT_GET;
 }
 
+/* The copy that memory may hold is of a key that is gone, or another now. */
+static bool
+says_it_is_gone(const struct flight *flight, const struct fetched *fetched)
+{
+	return flight->map == NULL &&
+	    (fetched->outcome == FETCH_NIL || fetched->outcome == FETCH_ERROR);
+}
+
 static void
 settle(struct flight *flight, const struct fetched *fetched)
 {
@@ -228,6 +242,8 @@ settle(struct flight *flight, const struct fetched *fetched)
 		blob_ref(fetched->bytes);
 	} else if (may_remember(flight, fetched)) {
 		fill_memory(context, flight_key(flight), &flight->lease, fetched);
+	} else if (says_it_is_gone(flight, fetched)) {
+		cache_drop_under(context->backends->cache, flight_key(flight), &flight->lease);
 	}
 	flight_land(flight, fetched);
 	if (!flight->awaits_ttl)

@@ -113,6 +113,13 @@ nudge(struct keeper *keeper)
 		mailbox_post(keeper->mailbox, &keeper->nudge);
 }
 
+/* The prober is idle again: is there more for it to do, now or later? */
+static void
+on_run_ended(void *arg)
+{
+	nudge(arg);
+}
+
 /* ---- life ---- */
 
 static struct prober_times
@@ -142,7 +149,7 @@ keeper_new(struct backends *backends, const struct rules *rules)
 	    backends->postgres, &keeper->postgres_metrics);
 	if (backends->redis_target != NULL) {
 		keeper->prober = prober_new(keeper->base, keeper->dns, backends, &times,
-		    &keeper->redis_metrics);
+		    &keeper->redis_metrics, on_run_ended, keeper);
 		keeper->coherence = coherence_new(keeper->base, keeper->dns, backends, rules,
 		    &keeper->redis_metrics);
 	}
@@ -209,7 +216,8 @@ keeper_on_breaker(struct keeper *keeper, struct breaker *breaker)
 void
 keeper_journal_changed(struct keeper *keeper)
 {
-	if (breaker_allows(keeper->backends->redis))
+	if (breaker_allows(keeper->backends->redis) &&
+	    journal_pending(keeper->backends->journal) > 0)
 		nudge(keeper);
 }
 

@@ -18,12 +18,14 @@
 #define LAST_PINGS 2     /* with the first: three answers in a row */
 #define BATCH_KEYS 500   /* in one UNLINK */
 #define RETRY_MS 1000    /* after a repair that failed */
+#define HELD_MS 50       /* until keys that were held are looked at again */
+#define RUN_ID_SIZE 48
 #define GRACE_MS 10000   /* how long a connection that cannot be killed may still write */
 
 enum prober_state {
 	PROBER_IDLE, /* connected or not */
 	AWAIT_READY,
-	AWAIT_PING,
+	AWAIT_INFO, /* the first answer, and which Redis it is */
 	AWAIT_KILL,
 	AWAIT_UNLINK,
 	AWAIT_LAST_PING,
@@ -45,6 +47,11 @@ struct prober {
 	size_t orphan_count, orphan_room;
 	int64_t grace_until_ms; /* 0: none */
 	int64_t retry_at_ms;    /* 0: none */
+	bool has_lost_idle;     /* an idle connection was closed: see who is there now */
+	bool has_late_orphan;   /* came when the run's kills were over */
+	char run_id[RUN_ID_SIZE]; /* of the Redis met last; "": none, or it did not say */
+	void (*run_ended)(void *arg);
+	void *arg;
 	_Atomic bool has_met_redis;
 };
 
@@ -52,7 +59,7 @@ struct prober {
 static void
 enter(struct prober *prober, enum prober_state state)
 {
-	int64_t wait_ms = state == AWAIT_PING || state == AWAIT_LAST_PING
+	int64_t wait_ms = state == AWAIT_INFO || state == AWAIT_LAST_PING
 	    ? prober->times.ping_ms : prober->times.connect_ms;
 	struct timeval wait = { wait_ms / 1000, wait_ms % 1000 * 1000 };
 
@@ -81,10 +88,12 @@ succeed(struct prober *prober)
 	bool is_in_grace = prober->grace_until_ms > now_ms;
 
 	/* In the grace time what was unlinked may come back: once more later. */
-	settle_journal(prober, !is_in_grace);
+	settle_journal(prober, !is_in_grace && !prober->has_late_orphan);
 	if (!is_in_grace)
 		prober->grace_until_ms = 0;
-	prober->retry_at_ms = 0;
+	/* What is left is held: something sent earlier may still land. */
+	prober->retry_at_ms =
+	    journal_pending(prober->backends->journal) > 0 ? now_ms + HELD_MS : 0;
 	enter(prober, PROBER_IDLE);
 	if (prober->is_probe)
 		breaker_probe_succeeded(prober->backends->redis, now_ms);
@@ -94,6 +103,7 @@ succeed(struct prober *prober)
 		log_info("redis up: %s", name);
 	}
 	prober->has_met_redis = true;
+	prober->run_ended(prober->arg);
 }
 
 static void
@@ -107,14 +117,19 @@ fail(struct prober *prober, enum failure_kind kind, const char *reason)
 	redis_conn_free(prober->conn);
 	prober->conn = NULL;
 	prober->retry_at_ms = now_ms + RETRY_MS;
-	if (was_idle)
-		return; /* an idle connection was closed: nothing was asked of it */
+	if (was_idle) { /* closed, and nothing was asked of it: is it the same Redis? */
+		prober->retry_at_ms = 0;
+		prober->has_lost_idle = true;
+		prober->run_ended(prober->arg);
+		return;
+	}
 	counter_add(&prober->metrics->errors[kind], 1);
 	log_debug("redis probe failed: %s", reason);
 	if (prober->is_probe)
 		breaker_probe_failed(prober->backends->redis, now_ms, kind, reason);
 	else
 		breaker_failed(prober->backends->redis, now_ms, kind, reason);
+	prober->run_ended(prober->arg);
 }
 
 /* ---- one step after the other ---- */
@@ -132,6 +147,35 @@ static void
 send_ping(struct prober *prober, enum prober_state state)
 {
 	ask(prober, state, SLICE("*1\r\n$4\r\nPING\r\n"));
+}
+
+/* PING, and which Redis this is; once a connection. */
+static void
+send_info(struct prober *prober)
+{
+	ask(prober, AWAIT_INFO, SLICE("*2\r\n$4\r\nINFO\r\n$6\r\nserver\r\n"));
+}
+
+/* Client ids begin anew with the process: those of one that is gone would
+ * hit somebody else's connections. */
+static void
+note_run_id(struct prober *prober, struct slice reply)
+{
+	static const char name[] = "run_id:";
+	const char *at = memmem(reply.at, reply.len, name, sizeof(name) - 1);
+	char run_id[RUN_ID_SIZE] = "";
+
+	if (at == NULL)
+		return;
+	at += sizeof(name) - 1;
+	for (size_t i = 0; i + 1 < RUN_ID_SIZE && at + i < reply.at + reply.len; i++) {
+		if (at[i] == '\r' || at[i] == '\n')
+			break;
+		run_id[i] = at[i];
+	}
+	if (strcmp(run_id, prober->run_id) != 0)
+		prober->orphan_count = 0;
+	memcpy(prober->run_id, run_id, RUN_ID_SIZE);
 }
 
 static void
@@ -197,7 +241,11 @@ on_reply(struct redis_conn *conn, char type, struct slice reply, void *arg)
 	(void)conn;
 	if (type == '>' || prober->state == PROBER_IDLE)
 		return;
-	if (prober->state == AWAIT_KILL) {
+	if (prober->state == AWAIT_INFO && type != '-') {
+		note_run_id(prober, reply);
+	} else if (prober->state == AWAIT_INFO && redis_error_kind(reply) < 0) {
+		/* INFO is not ours to use; that it answers is enough. */
+	} else if (prober->state == AWAIT_KILL) {
 		prober->orphan_count--;
 		if (type == '-')
 			start_grace(prober, "CLIENT KILL is refused");
@@ -214,7 +262,7 @@ static void
 on_ready(struct redis_conn *conn, void *arg)
 {
 	(void)conn;
-	send_ping(arg, AWAIT_PING);
+	send_info(arg);
 }
 
 static void
@@ -249,8 +297,9 @@ start(struct prober *prober, bool is_probe)
 		return;
 	prober->is_probe = is_probe;
 	prober->pings_left = LAST_PINGS;
+	prober->has_late_orphan = prober->has_lost_idle = false;
 	if (prober->conn != NULL) {
-		send_ping(prober, AWAIT_PING);
+		send_ping(prober, AWAIT_INFO);
 		return;
 	}
 	prober->conn = redis_conn_new(prober->base, prober->dns, prober->backends->redis_target,
@@ -285,7 +334,8 @@ prober_stop(struct prober *prober)
 
 struct prober *
 prober_new(struct event_base *base, struct evdns_base *dns, struct backends *backends,
-    const struct prober_times *times, struct redis_metrics *metrics)
+    const struct prober_times *times, struct redis_metrics *metrics,
+    void (*run_ended)(void *arg), void *arg)
 {
 	struct prober *prober = alloc_zero(sizeof(*prober));
 
@@ -294,6 +344,8 @@ prober_new(struct event_base *base, struct evdns_base *dns, struct backends *bac
 	prober->backends = backends;
 	prober->times = *times;
 	prober->metrics = metrics;
+	prober->run_ended = run_ended;
+	prober->arg = arg;
 	prober->due = event_new(base, -1, 0, on_due, prober);
 	return prober;
 }
@@ -318,6 +370,7 @@ prober_set_times(struct prober *prober, const struct prober_times *times)
 void
 prober_add_orphan(struct prober *prober, int64_t client_id)
 {
+	prober->has_late_orphan |= prober->state > AWAIT_KILL;
 	if (client_id == 0) {
 		start_grace(prober, "Redis did not tell its id");
 		return;
@@ -334,7 +387,8 @@ int64_t
 prober_repair_at(const struct prober *prober, int64_t now_ms)
 {
 	bool has_work = prober->orphan_count > 0 ||
-	    journal_pending(prober->backends->journal) > 0 || !prober->has_met_redis;
+	    journal_pending(prober->backends->journal) > 0 || !prober->has_met_redis ||
+	    prober->has_lost_idle;
 
 	if (prober->state != PROBER_IDLE || !has_work)
 		return TIME_NEVER;

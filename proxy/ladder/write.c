@@ -15,6 +15,7 @@ struct errand {
 	struct forward forward;
 	struct ladder_context *context;
 	enum errand_kind { ERRAND_READ, ERRAND_WRITE, ERRAND_FLUSH, ERRAND_OTHER } kind;
+	bool is_hasty;
 	bool can_do_without; /* copy_write_can(): Redis's answer is not needed */
 	bool is_held;        /* acknowledged without an answer; the journal waits for it */
 	int64_t expires_at_ms; /* of the one key, when Redis carries it out; 0: no */
@@ -31,7 +32,7 @@ wait_ms(const struct errand *errand)
 {
 	const struct settings *settings = errand->context->rules->settings;
 
-	return errand->can_do_without ? settings->redis.budget_ms : settings->redis.timeout_ms;
+	return errand->can_do_without || errand->is_hasty ? settings->redis.budget_ms : settings->redis.timeout_ms;
 }
 
 /* ---- around the command ---- */
@@ -234,15 +235,36 @@ errand_new(struct ladder_context *context, const struct write_command *command,
 }
 
 static bool
+has_dirty_key(const struct errand *errand)
+{
+	for (size_t i = 0; i < errand->key_count; i++) {
+		if (journal_has(errand->context->backends->journal, errand->argv[i]))
+			return true;
+	}
+	return false;
+}
+
+static bool
 run(struct ladder_context *context, const struct write_command *command, enum errand_kind kind,
     struct buf *out, enum rung *rung, ladder_replied_fn replied, void *arg)
 {
 	struct errand *errand = errand_new(context, command, kind);
 
+	errand->is_hasty = command->is_hasty;
 	errand->replied = replied;
 	errand->arg = arg;
 	errand->forward.on_event = on_event;
 	begin(errand);
+	if (!errand->can_do_without && has_dirty_key(errand)) {
+		/* What it would answer or build on is older than a write here. */
+		end(errand);
+		backends_reply_down(context->backends,
+		    "the copy in redis is older than a write here", out);
+		*rung = RUNG_ERROR;
+		count(errand, *rung);
+		free(errand);
+		return true;
+	}
 	if (forward_send(context, &errand->forward, command->link, command->raw, wait_ms(errand)))
 		return false;
 	end(errand);

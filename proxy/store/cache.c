@@ -424,6 +424,8 @@ replace(struct cache *cache, struct shard *shard, struct slice key, struct slice
 	evict_from(cache, shard, entry);
 }
 
+static bool drop(struct cache *cache, struct shard *shard, struct slice key, uint64_t hash);
+
 bool
 cache_fill(struct cache *cache, struct slice key, const struct cache_lease *lease,
     const struct cache_value *value)
@@ -437,8 +439,11 @@ cache_fill_variant(struct cache *cache, struct slice key, struct slice variant,
 {
 	uint64_t hash = hash_bytes(key);
 	struct shard *shard = lock_shard(cache, hash);
-	bool may_fill = holds(cache, shard, hash, lease) && !is_too_large(cache, value);
+	bool is_held = holds(cache, shard, hash, lease);
+	bool may_fill = is_held && !is_too_large(cache, value);
 
+	if (is_held && !may_fill)
+		drop(cache, shard, key, hash); /* what is there is older */
 	if (may_fill)
 		replace(cache, shard, key, variant, hash, value);
 	pthread_mutex_unlock(&shard->lock);
@@ -514,6 +519,17 @@ cache_drop(struct cache *cache, struct slice key)
 
 	pthread_mutex_unlock(&shard->lock);
 	return was_there;
+}
+
+void
+cache_drop_under(struct cache *cache, struct slice key, const struct cache_lease *lease)
+{
+	uint64_t hash = hash_bytes(key);
+	struct shard *shard = lock_shard(cache, hash);
+
+	if (holds(cache, shard, hash, lease))
+		drop(cache, shard, key, hash);
+	pthread_mutex_unlock(&shard->lock);
 }
 
 void

@@ -25,6 +25,8 @@
 #include "upstream/redis_calls.h"
 #include "upstream/redis_tally.h"
 
+#define DEAF_CALLS 3
+#define DEAF_MS 1000
 #define KEEPALIVE_MS 30000
 #define RETRY_FIRST_MS 50
 #define RETRY_MAX_MS 5000
@@ -64,6 +66,7 @@ struct redis_link {
 	struct redis_call ping;
 	bool is_pinging;
 	int64_t heard_us, pinged_us; /* when something last came, a PING last went */
+	int deaf_calls;              /* in a row that ran out of time in silence */
 	struct event keepalive;
 };
 
@@ -178,6 +181,12 @@ redis_link_is_ready(const struct redis_link *link)
 	return link->state == LINK_READY;
 }
 
+static bool
+is_deaf(const struct redis_link *link, int64_t now_us)
+{
+	return link->deaf_calls >= DEAF_CALLS && now_us - link->heard_us > DEAF_MS * 1000;
+}
+
 void
 redis_link_overdue(struct redis_link *link, struct redis_call *call)
 {
@@ -185,6 +194,11 @@ redis_link_overdue(struct redis_link *link, struct redis_call *call)
 		return;
 	call->is_overdue = true;
 	redis_tally_failures(&link->tally, 1, FAILURE_TIMEOUT, "no answer within its budget");
+	/* One link of several may hang where the others work: the breaker stays
+	 * closed then, and whoever is on this link pays. */
+	link->deaf_calls = link->heard_us < call->sent_us ? link->deaf_calls + 1 : 0;
+	if (link->state == LINK_READY && is_deaf(link, clock_mono_us()))
+		start_timer(&link->keepalive, 0);
 }
 
 static void
@@ -223,6 +237,7 @@ on_ready(struct redis_conn *conn, void *arg)
 
 	enter(link, LINK_READY);
 	link->heard_us = clock_mono_us();
+	link->deaf_calls = 0;
 	link->is_pinging = false;
 	start_timer(&link->keepalive, link->options.keepalive_ms);
 	redis_conn_write(conn, buf_slice(&link->waiting));
@@ -339,9 +354,13 @@ on_closed(struct redis_conn *conn, enum failure_kind kind, const char *reason, v
 	bool was_ready = link->state == LINK_READY;
 	bool was_proven = was_ready && link->is_proven;
 	bool had_calls = link->calls.first != NULL;
+	bool had_orphans = link->has_orphans;
 	int64_t failures = give_up(link);
 
 	(void)conn; /* freed by now */
+	/* What Redis has closed itself runs nothing more there. */
+	if (kind == FAILURE_LOST)
+		link->has_orphans = had_orphans;
 	/* A failed attempt is one failure. A connection that broke is one for
 	 * each call that it lost; nobody missed one that broke idle. */
 	if (failures == 0 && (!was_ready || had_calls || kind == FAILURE_PROTOCOL))
@@ -422,7 +441,9 @@ on_keepalive(evutil_socket_t fd, short what, void *arg)
 	int64_t silent_ms = (now_us - link->heard_us) / 1000;
 
 	(void)fd, (void)what;
-	if (link->is_pinging && link->heard_us <= link->pinged_us) {
+	if (is_deaf(link, now_us)) {
+		on_closed(link->conn, FAILURE_TIMEOUT, "no answer to anything", link);
+	} else if (link->is_pinging && link->heard_us <= link->pinged_us) {
 		on_closed(link->conn, FAILURE_TIMEOUT, "no answer to PING", link);
 	} else if (link->is_pinging) { /* behind calls that are being answered */
 		link->pinged_us = now_us;
