@@ -8,7 +8,15 @@
  * write without an answer): the key is not unlinked before its last hold is
  * released, else the late one would land after.
  *
- * Shared by all threads: one lock; journal_is_empty() is one atomic load.
+ * With a file (journal_open()) this outlives the process: a key is in the
+ * file before journal_add() returns, so that kill -9 loses nothing that was
+ * acknowledged; a power cut may lose the last 50 ms (journal_file.h). Holds do
+ * not outlive it: what the dead process sent may still land after a restart,
+ * so the keys found in the file are unlinked once more when that must be over
+ * (prober.c's grace time).
+ *
+ * Shared by all threads, one lock. While nothing is in it, journal_has() is
+ * one atomic load.
  */
 #ifndef SIDECAR_LADDER_JOURNAL_H
 #define SIDECAR_LADDER_JOURNAL_H
@@ -20,16 +28,29 @@ struct journal;
 struct journal *journal_new(size_t max_keys);
 void journal_free(struct journal *journal);
 
-/* The key's copy in Redis is not to be trusted. False: the journal is full,
- * nothing was noted, and the write must not be acknowledged. */
+/* Keeps it in this file from now on, and takes over what the file holds; once,
+ * before any other thread knows the journal. False, and one line in `error`:
+ * see journal_file_open(). Blocks. */
+MUST_CHECK bool journal_open(struct journal *journal, const char *path, char *error, size_t size);
+
+/* The key's copy in Redis is not to be trusted. False: the journal is full or
+ * its disk refuses; nothing was noted, and the write must not be acknowledged.
+ * May wait for the journal's write(2), never for a sync. */
 MUST_CHECK bool journal_add(struct journal *journal, struct slice key);
+/* All of `count` keys, every `step`th slice, or none; with one write. */
+MUST_CHECK bool journal_add_all(struct journal *journal, const struct slice *keys, size_t step,
+    size_t count);
+/* Why an add was refused, for the client: "No space left on device". */
+void journal_why_not(struct journal *journal, char *text, size_t size);
 bool journal_has(struct journal *journal, struct slice key);
 
 /* Something that may change the key in Redis is under way / has ended. */
 void journal_hold(struct journal *journal, struct slice key);
 void journal_release(struct journal *journal, struct slice key);
 /* A write of this key was sent: if a fill of it is under way, the fill may
- * land after it, so the key goes into the journal. */
+ * land after it, so the key goes into the journal. Where the disk refuses, only
+ * memory knows it until the file can be written again: no reason to refuse a
+ * write that a healthy Redis carries out. */
 void journal_note_write(struct journal *journal, struct slice key);
 
 /*

@@ -1,17 +1,24 @@
 /*
  * See journal.h. A chained table of keys. A key's entry lives while it is
  * dirty (its copy in Redis is not to be trusted) or held.
+ *
+ * The file is written under the lock, before memory changes: so its records
+ * are in the order of the changes, and it is never behind what was said.
  */
 #include "ladder/journal.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/alloc.h"
 #include "base/hash.h"
+#include "base/log.h"
+#include "ladder/journal_file.h"
 
-#define BUCKETS 4096
+#define BUCKETS 65536
+#define BUCKETS_A_COPY 512 /* copied for the file while everybody waits */
 
 struct key_state {
 	struct key_state *chain;
@@ -28,6 +35,9 @@ struct journal {
 	size_t max_keys;
 	_Atomic size_t entries; /* dirty or held: 0 lets everybody pass */
 	_Atomic size_t dirty;
+	size_t live_bytes;         /* of the dirty keys' records */
+	size_t take_from;          /* the bucket where the taker goes on */
+	struct journal_file *file; /* NULL: memory only */
 	struct key_state *buckets[BUCKETS];
 };
 
@@ -46,6 +56,7 @@ journal_free(struct journal *journal)
 {
 	if (journal == NULL)
 		return;
+	journal_file_close(journal->file);
 	for (size_t i = 0; i < BUCKETS; i++) {
 		for (struct key_state *s = journal->buckets[i], *chain; s != NULL; s = chain) {
 			chain = s->chain;
@@ -99,22 +110,129 @@ forget_if_idle(struct journal *journal, struct key_state **at)
 static void
 mark_dirty(struct journal *journal, struct key_state *state)
 {
-	if (!state->is_dirty)
+	if (!state->is_dirty) {
 		journal->dirty++;
+		journal->live_bytes += journal_record_size(state->len);
+	}
 	state->is_dirty = true;
 	state->is_taken = false; /* an UNLINK under way may run before this write */
+}
+
+static void
+mark_clean(struct journal *journal, struct key_state *state)
+{
+	if (state->is_dirty) {
+		journal->dirty--;
+		journal->live_bytes -= journal_record_size(state->len);
+	}
+	state->is_dirty = false;
+}
+
+/* ---- the file ---- */
+
+static void
+on_record(enum journal_kind kind, struct slice key, void *arg)
+{
+	struct journal *journal = arg;
+
+	/* The limit is for what may still be refused. */
+	mark_dirty(journal, find_or_make(journal, key));
+	if (kind == JOURNAL_ADD)
+		return;
+	struct key_state **at = find(journal, key, hash_bytes(key));
+	mark_clean(journal, *at);
+	forget_if_idle(journal, at);
+}
+
+static bool
+copy_live(size_t *place, struct buf *records, void *arg)
+{
+	struct journal *journal = arg;
+	size_t end = *place + BUCKETS_A_COPY;
+
+	pthread_mutex_lock(&journal->lock);
+	for (; *place < end; ++*place) {
+		for (struct key_state *s = journal->buckets[*place]; s != NULL; s = s->chain) {
+			if (s->is_dirty)
+				journal_record_append(records, JOURNAL_ADD,
+				    slice_make(s->key, s->len));
+		}
+	}
+	pthread_mutex_unlock(&journal->lock);
+	return *place < BUCKETS;
+}
+
+bool
+journal_open(struct journal *journal, const char *path, char *error, size_t size)
+{
+	struct journal_file_owner owner = { on_record, copy_live, journal };
+
+	journal->file = journal_file_open(path, &owner, error, size);
+	if (journal->file == NULL)
+		return false;
+	if (journal->dirty == 0)
+		journal_file_clear(journal->file);
+	else
+		log_info("journal %s: %zu keys to be unlinked in redis", path, journal->dirty);
+	return true;
+}
+
+void
+journal_why_not(struct journal *journal, char *text, size_t size)
+{
+	int problem = journal->file != NULL ? journal_file_problem(journal->file) : 0;
+
+	snprintf(text, size, "%s", problem != 0 ? strerror(problem) : "it is full");
+}
+
+/* ---- adding ---- */
+
+/* Keys that are not in it yet: how many, and their records where there is a file. */
+static size_t
+list_new(struct journal *journal, const struct slice *keys, size_t step, size_t count,
+    struct buf *records)
+{
+	size_t found = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		const struct key_state *state =
+		    *find(journal, keys[i * step], hash_bytes(keys[i * step]));
+		if (state != NULL && state->is_dirty)
+			continue;
+		found++;
+		if (journal->file != NULL)
+			journal_record_append(records, JOURNAL_ADD, keys[i * step]);
+	}
+	return found;
+}
+
+static bool
+append(struct journal *journal, const struct buf *records)
+{
+	return buf_len(records) == 0 || journal_file_append(journal->file, buf_slice(records),
+	    journal->live_bytes + buf_len(records));
+}
+
+bool
+journal_add_all(struct journal *journal, const struct slice *keys, size_t step, size_t count)
+{
+	struct buf records = BUF_EMPTY;
+
+	pthread_mutex_lock(&journal->lock);
+	size_t new = list_new(journal, keys, step, count, &records);
+	bool is_added = (new == 0 || journal->dirty + new <= journal->max_keys) &&
+	    append(journal, &records);
+	for (size_t i = 0; i < count && is_added; i++)
+		mark_dirty(journal, find_or_make(journal, keys[i * step]));
+	pthread_mutex_unlock(&journal->lock);
+	buf_free(&records);
+	return is_added;
 }
 
 bool
 journal_add(struct journal *journal, struct slice key)
 {
-	pthread_mutex_lock(&journal->lock);
-	bool has_room = journal->dirty < journal->max_keys ||
-	    *find(journal, key, hash_bytes(key)) != NULL;
-	if (has_room)
-		mark_dirty(journal, find_or_make(journal, key));
-	pthread_mutex_unlock(&journal->lock);
-	return has_room;
+	return journal_add_all(journal, &key, 1, 1);
 }
 
 bool
@@ -156,10 +274,18 @@ journal_note_write(struct journal *journal, struct slice key)
 		return;
 	pthread_mutex_lock(&journal->lock);
 	struct key_state *state = *find(journal, key, hash_bytes(key));
-	if (state != NULL && state->holds > 0)
+	if (state != NULL && state->holds > 0) {
+		struct buf records = BUF_EMPTY;
+		list_new(journal, &key, 1, 1, &records);
+		if (!append(journal, &records))
+			journal_file_lag(journal->file);
 		mark_dirty(journal, state);
+		buf_free(&records);
+	}
 	pthread_mutex_unlock(&journal->lock);
 }
+
+/* ---- settling ---- */
 
 size_t
 journal_take(struct journal *journal, size_t count, struct buf *keys)
@@ -167,9 +293,11 @@ journal_take(struct journal *journal, size_t count, struct buf *keys)
 	size_t taken = 0;
 
 	pthread_mutex_lock(&journal->lock);
-	for (size_t i = 0; i < BUCKETS && taken < count && journal->dirty > 0; i++) {
-		for (struct key_state *s = journal->buckets[i]; s != NULL && taken < count;
-		     s = s->chain) {
+	/* From where the last take stopped: a million keys are not walked through
+	 * for every batch. What comes behind it waits for the next walk. */
+	while (journal->take_from < BUCKETS && taken < count && journal->dirty > 0) {
+		struct key_state *s = journal->buckets[journal->take_from];
+		for (; s != NULL && taken < count; s = s->chain) {
 			if (!s->is_dirty || s->is_taken || s->holds > 0)
 				continue;
 			s->is_taken = true;
@@ -178,29 +306,58 @@ journal_take(struct journal *journal, size_t count, struct buf *keys)
 			buf_append(keys, "\r\n", 2);
 			taken++;
 		}
+		if (s == NULL)
+			journal->take_from++;
 	}
+	if (taken < count)
+		journal->take_from = 0;
 	pthread_mutex_unlock(&journal->lock);
 	return taken;
+}
+
+static void
+settle_key(struct journal *journal, struct key_state *state, bool is_done, struct buf *records)
+{
+	if (state->is_taken && is_done && state->holds == 0) {
+		mark_clean(journal, state);
+		if (journal->file != NULL)
+			journal_record_append(records, JOURNAL_DONE,
+			    slice_make(state->key, state->len));
+	}
+	state->is_taken = false;
+}
+
+/* Losing these would unlink once more, no more than that. */
+static void
+note_done(struct journal *journal, const struct buf *records)
+{
+	if (buf_len(records) == 0)
+		return;
+	if (journal->dirty == 0)
+		journal_file_clear(journal->file);
+	else if (!journal_file_append(journal->file, buf_slice(records), journal->live_bytes))
+		journal_file_lag(journal->file);
 }
 
 void
 journal_settle(struct journal *journal, bool is_done)
 {
+	struct buf records = BUF_EMPTY;
+
 	pthread_mutex_lock(&journal->lock);
 	for (size_t i = 0; i < BUCKETS; i++) {
 		for (struct key_state **at = &journal->buckets[i]; *at != NULL;) {
 			struct key_state *state = *at;
-			if (state->is_taken && is_done && state->holds == 0) {
-				state->is_dirty = false;
-				journal->dirty--;
-			}
-			state->is_taken = false;
+			settle_key(journal, state, is_done, &records);
 			forget_if_idle(journal, at);
 			if (*at == state)
 				at = &state->chain;
 		}
 	}
+	note_done(journal, &records);
+	journal->take_from = 0;
 	pthread_mutex_unlock(&journal->lock);
+	buf_free(&records);
 }
 
 size_t
