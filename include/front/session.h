@@ -13,6 +13,7 @@
 #define SIDECAR_FRONT_SESSION_H
 
 #include "front/client.h"
+#include "front/session_state.h"
 #include "wire/commands.h"
 
 struct session;
@@ -26,6 +27,10 @@ bool session_is_needed(const struct request_parser *parser, const struct command
  */
 void session_open(struct client *client, const struct request_parser *parser,
     const struct command_info *info);
+
+/* Opens one for its own sake: others redirect invalidations to this client.
+ * False: it cannot be had. */
+MUST_CHECK bool session_open_for_others(struct client *client);
 
 /* Takes a command of a client that has a session. */
 enum session_takes {
@@ -46,6 +51,17 @@ size_t session_unsent(const struct session *session);
 void session_pause(struct session *session, bool is_paused);
 /* The client speaks another protocol version from now on; only when quiet. */
 void session_set_resp(struct session *session, int resp);
+
+/* For those who tell of clients. */
+const struct session_state *session_state_of(const struct session *session);
+/* Inside a command that blocks (not: subscribed). */
+bool session_is_blocked(const struct session *session);
+/*
+ * Redis's id of its connection, for somebody who will name it to Redis; 0:
+ * not known yet. From then on no other client gets this connection. Who is
+ * the target of a redirection keeps it for as long as it lives.
+ */
+int64_t session_lend_id(struct session *session, bool is_for_redirection);
 
 /* Closes its connection: the client has gone, or RESET. NULL is fine. */
 void session_free(struct session *session);

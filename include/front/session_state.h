@@ -25,6 +25,8 @@ struct session_effect {
 	} verb;
 	int64_t number;      /* SELECT: the database. TRACKING: on or off. SUBSCRIBE:
 	                        how many confirmations are to come */
+	bool is_broadcast;   /* TRACKING ... BCAST */
+	int64_t redirect;    /* TRACKING ... REDIRECT: the sidecar's id of who; 0: nobody */
 	char channel_kind;   /* 'c'hannel, 'p'attern, 's'hard */
 	bool may_block;
 	bool needs_session;  /* SELECT 5, CLIENT TRACKING: although no session command */
@@ -32,13 +34,16 @@ struct session_effect {
 	bool ends_multi;
 	bool needs_quiet;
 	bool is_local;       /* about the client, not about Redis */
+	bool is_for_subscribers; /* QUIT and RESET: allowed even in RESP2 */
 	bool may_queue;      /* but inside MULTI it is Redis's to queue or refuse */
 	bool is_silent;      /* the client hears nothing of the reply */
 };
 
 struct session_state {
 	bool is_in_multi, is_watching, is_monitoring, is_tracking, has_flushed;
-	int64_t database;
+	bool is_broadcast, is_target; /* of tracking; others redirect theirs to it */
+	int64_t redirect, database;
+	int64_t queued; /* commands since MULTI */
 	int64_t channels, patterns, shards; /* subscribed to */
 };
 
@@ -58,6 +63,7 @@ enum session_reply session_state_reply(struct session_state *state, struct sessi
     int resp, char type, struct slice reply);
 /* A flush has been answered, or queued: then EXEC is what carries it out. */
 void session_state_flush(struct session_state *state, struct cache *cache, bool is_flush);
+bool session_state_is_subscribed(const struct session_state *state);
 bool session_state_is_kept(const struct session_state *state);
 
 #endif

@@ -40,6 +40,8 @@ void dedicated_drop(struct dedicated *dedicated);
 bool dedicated_is_ready(const struct dedicated *dedicated);
 /* Sends and counts `count` commands. */
 void dedicated_send(struct dedicated *dedicated, struct slice commands, size_t count);
+/* Redis's CLIENT ID of it; 0: not known (yet). */
+int64_t dedicated_redis_id(const struct dedicated *dedicated);
 size_t dedicated_unsent(const struct dedicated *dedicated);
 void dedicated_pause(struct dedicated *dedicated, bool is_paused);
 

@@ -30,6 +30,7 @@ struct session {
 	struct deadline due; /* of the oldest command that does not block */
 	struct buf written;  /* keys begun and not ended: length and bytes in turn */
 	int resp, resp_at_start;
+	bool is_id_lent;
 	bool hangs_up; /* what was asked for cannot be done without its state */
 };
 
@@ -107,6 +108,7 @@ add_awaited(struct session *session, const struct session_effect *effect, bool i
 	int64_t timeout_ms = ladder_of(session)->rules->settings->redis.timeout_ms;
 
 	awaited->effect = *effect;
+	awaited->effect.is_silent |= client_is_mute(session->client);
 	awaited->is_flush = is_flush;
 	awaited->due_ms = effect->may_block ? TIME_NEVER : clock_mono_ms() + timeout_ms;
 	/* Inside MULTI nothing runs before EXEC. */
@@ -160,7 +162,7 @@ dispose(struct session *session, bool is_clean)
 {
 	deadlines_remove(ladder_of(session)->deadlines, &session->due);
 	end_writes(session);
-	if (is_clean && session->resp == session->resp_at_start)
+	if (is_clean && session->resp == session->resp_at_start && !session->is_id_lent)
 		dedicated_give_back(session->dedicated);
 	else
 		dedicated_drop(session->dedicated);
@@ -191,7 +193,8 @@ fail(struct session *session, const char *what)
 	bool hangs_up = session->hangs_up || session_state_is_kept(&session->state);
 
 	for (const struct awaited *a = session->first; a != NULL; a = a->next)
-		backends_reply_down(backends, what, client_stream(client));
+		if (!a->effect.is_silent)
+			backends_reply_down(backends, what, client_stream(client));
 	dispose(session, false);
 	if (hangs_up)
 		client_finish(client);
@@ -245,7 +248,10 @@ on_reply(char type, struct slice reply, void *arg)
 	enum session_reply what = session_state_reply(&session->state,
 	    oldest != NULL ? &oldest->effect : NULL, session->resp, type, reply);
 
-	if (what != SESSION_REPLY_SILENT)
+	/* What MONITOR shows counts as replies. */
+	bool is_wanted = type != '+' || what != SESSION_REPLY_PUSH || !client_is_mute(client);
+
+	if (what != SESSION_REPLY_SILENT && is_wanted)
 		buf_append_slice(client_stream(client), reply);
 	if (what != SESSION_REPLY_PUSH && oldest != NULL)
 		take_off_oldest(session);
@@ -271,12 +277,42 @@ static const struct dedicated_events events = {
 	.ready = on_ready, .reply = on_reply, .closed = on_closed,
 };
 
+/* NULL: too many. */
+static struct session *
+start(struct client *client)
+{
+	struct front *front = client_front(client);
+	int64_t max = front_ladder(front)->rules->settings->redis.max_sessions;
+	struct session *session = alloc_zero(sizeof(*session));
+
+	session->client = client;
+	session->resp = session->resp_at_start = client_session(client)->resp;
+	session->dedicated =
+	    dedicated_take(front_dedicated(front), session->resp, max, &events, session);
+	if (session->dedicated == NULL) {
+		free(session);
+		return NULL;
+	}
+	client_set_session(client, session);
+	return session;
+}
+
+bool
+session_open_for_others(struct client *client)
+{
+	if (!backends_redis_allows(front_ladder(client_front(client))->backends))
+		return false;
+	struct session *session = start(client);
+	if (session != NULL)
+		session->state.is_target = true;
+	return session != NULL;
+}
+
 void
 session_open(struct client *client, const struct request_parser *parser,
     const struct command_info *info)
 {
 	struct ladder_context *ladder = front_ladder(client_front(client));
-	int64_t max = ladder->rules->settings->redis.max_sessions;
 	struct session_effect effect;
 
 	session_effect_of(parser, info, &effect);
@@ -286,21 +322,14 @@ session_open(struct client *client, const struct request_parser *parser,
 			client_finish(client);
 		return;
 	}
-	struct session *session = alloc_zero(sizeof(*session));
-	session->client = client;
-	session->resp = session->resp_at_start = client_session(client)->resp;
-	session->dedicated =
-	    dedicated_take(front_dedicated(client_front(client)), session->resp, max, &events,
-	    session);
-	if (session->dedicated == NULL) {
+	struct session *session = start(client);
+	if (session == NULL) {
 		reply_error(client_reply(client),
 		    "ERR too many clients need a connection of their own ([redis] max_sessions)");
 		if (effect.needs_state)
 			client_finish(client);
-		free(session);
 		return;
 	}
-	client_set_session(client, session);
 	forward(session, parser, info, &effect);
 }
 
@@ -311,8 +340,15 @@ session_take(struct session *session, const struct request_parser *parser,
 	struct session_effect effect;
 
 	session_effect_of(parser, info, &effect);
-	if (effect.is_local && !(session->state.is_in_multi && effect.may_queue))
-		return session_is_quiet(session) ? SESSION_LOCAL : SESSION_NOT_NOW;
+	if (effect.is_local && !(session->state.is_in_multi && effect.may_queue)) {
+		if (!session_is_quiet(session))
+			return SESSION_NOT_NOW;
+		/* Redis knows best how to refuse it. */
+		bool is_refused = session->resp == 2 && !effect.is_for_subscribers &&
+		    session_state_is_subscribed(&session->state);
+		if (!is_refused)
+			return SESSION_LOCAL;
+	}
 	if (effect.needs_quiet && !session_is_quiet(session))
 		return SESSION_NOT_NOW;
 	session_state_complete(&session->state, &effect);
@@ -331,6 +367,27 @@ session_may_never_end(const struct session *session)
 {
 	return session->first != NULL ? session->first->due_ms == TIME_NEVER
 				      : session_state_is_kept(&session->state);
+}
+
+const struct session_state *
+session_state_of(const struct session *session)
+{
+	return &session->state;
+}
+
+bool
+session_is_blocked(const struct session *session)
+{
+	return session->first != NULL && session->first->due_ms == TIME_NEVER &&
+	    session->first->effect.channel_kind == 0;
+}
+
+int64_t
+session_lend_id(struct session *session, bool is_for_redirection)
+{
+	session->is_id_lent = true;
+	session->state.is_target |= is_for_redirection;
+	return dedicated_redis_id(session->dedicated);
 }
 
 size_t

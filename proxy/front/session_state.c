@@ -33,10 +33,10 @@ static const char *const blocking[] = {
 /* Who one is, is said to the sidecar and not to Redis. */
 static const struct {
 	const char *name;
-	bool may_queue;
+	bool may_queue, is_for_subscribers;
 } local[] = {
-	{ "auth", false }, { "quit", false }, { "reset", false }, { "hello", false },
-	{ "sidecar", false }, { "client", true },
+	{ "auth", false, false }, { "quit", false, true }, { "reset", false, true },
+	{ "hello", false, false }, { "sidecar", false, true }, { "client", true, false },
 };
 
 static bool
@@ -85,6 +85,7 @@ look_up_local(const struct request_parser *parser, struct session_effect *effect
 		if (is_word(parser->argv[0], local[i].name)) {
 			effect->is_local = true;
 			effect->may_queue = local[i].may_queue;
+			effect->is_for_subscribers = local[i].is_for_subscribers;
 		}
 	}
 }
@@ -108,6 +109,8 @@ session_effect_of(const struct request_parser *parser, const struct command_info
 		if (is_word(parser->argv[1], "tracking")) {
 			effect->verb = VERB_TRACKING;
 			effect->number = is_word(parser->argv[2], "on");
+			for (size_t i = 3; i < parser->argc; i++)
+				effect->is_broadcast |= is_word(parser->argv[i], "bcast");
 		}
 	}
 }
@@ -127,9 +130,10 @@ void
 session_state_sent(struct session_state *state, const struct session_effect *effect)
 {
 	/* What follows MULTI is queued from the moment it is sent. */
-	if (effect->verb == VERB_MULTI)
+	if (effect->verb == VERB_MULTI) {
+		state->queued = state->is_in_multi ? state->queued : 0;
 		state->is_in_multi = true;
-	else if (effect->ends_multi)
+	} else if (effect->ends_multi)
 		state->is_in_multi = false;
 }
 
@@ -212,8 +216,8 @@ is_pubsub(struct session_state *state, struct session_effect *oldest, struct sli
 	return false;
 }
 
-static bool
-is_subscribed(const struct session_state *state)
+bool
+session_state_is_subscribed(const struct session_state *state)
 {
 	return state->channels + state->patterns + state->shards > 0;
 }
@@ -239,8 +243,11 @@ apply(struct session_state *state, const struct session_effect *effect, bool is_
 			state->database = effect->number;
 		break;
 	case VERB_TRACKING:
-		if (!is_error)
-			state->is_tracking = effect->number != 0;
+		if (is_error)
+			break;
+		state->is_tracking = effect->number != 0;
+		state->is_broadcast = state->is_tracking && effect->is_broadcast;
+		state->redirect = state->is_tracking ? effect->redirect : 0;
 		break;
 	case VERB_MULTI:
 	case VERB_SUBSCRIBE:
@@ -255,7 +262,7 @@ session_state_reply(struct session_state *state, struct session_effect *oldest, 
     char type, struct slice reply)
 {
 	bool may_be_pubsub = type == '>' || (resp == 2 && type == '*' &&
-	    (is_subscribed(state) || (oldest != NULL && oldest->channel_kind != 0)));
+	    (session_state_is_subscribed(state) || (oldest != NULL && oldest->channel_kind != 0)));
 	bool is_last;
 
 	if (may_be_pubsub && is_pubsub(state, oldest, reply, &is_last))
@@ -267,6 +274,8 @@ session_state_reply(struct session_state *state, struct session_effect *oldest, 
 		return SESSION_REPLY_PUSH;
 	if (oldest == NULL)
 		return SESSION_REPLY_PUSH;
+	if (state->is_in_multi && slice_equal(reply, SLICE("+QUEUED\r\n")))
+		state->queued++;
 	apply(state, oldest, type == '-');
 	return oldest->is_silent ? SESSION_REPLY_SILENT : SESSION_REPLY_ANSWER;
 }
@@ -287,5 +296,5 @@ bool
 session_state_is_kept(const struct session_state *state)
 {
 	return state->is_in_multi || state->is_watching || state->is_monitoring ||
-	    state->is_tracking || state->database != 0 || is_subscribed(state);
+	    state->is_tracking || state->is_target || state->database != 0 || session_state_is_subscribed(state);
 }

@@ -225,6 +225,12 @@ dedicated_send(struct dedicated *dedicated, struct slice commands, size_t count)
 	dedicated->pool->dirty = dedicated;
 }
 
+int64_t
+dedicated_redis_id(const struct dedicated *dedicated)
+{
+	return redis_conn_is_ready(dedicated->conn) ? redis_conn_client_id(dedicated->conn) : 0;
+}
+
 size_t
 dedicated_unsent(const struct dedicated *dedicated)
 {
