@@ -40,6 +40,7 @@ struct client {
 	bool is_dirty, is_at_end;
 	bool waits_for_quiet; /* its next command has to wait for all before it */
 	struct session *redis;
+	struct deadline linger; /* how long the other side may take to hang up */
 	struct request_progress progress;
 	struct buf in;  /* a command that is half there, or not handled yet */
 	struct buf out; /* replies that the socket did not take */

@@ -25,6 +25,8 @@ void worker_redis_changed(struct worker *worker);
  * (monotonic) at the latest. */
 void worker_drain(struct worker *worker, int64_t until_ms);
 
+/* Whether it has drained; any thread. */
+bool worker_is_done(const struct worker *worker);
 /* Waits for the thread's end after worker_drain(). */
 void worker_join(struct worker *worker);
 /*

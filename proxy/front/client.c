@@ -19,6 +19,8 @@
 #include "front/session.h"
 #include "wire/reply.h"
 
+#define LINGER_MS 2000 /* for a client to hang up, once it has all it is owed */
+
 struct front *
 front_new(struct event_base *base, struct ladder_context *ladder,
     struct dedicated_pool *dedicated, struct census *census, struct worker_metrics *metrics)
@@ -231,6 +233,7 @@ close_client(struct client *client)
 	struct front *front = client->front;
 
 	session_free(client->redis);
+	deadlines_remove(front->ladder->deadlines, &client->linger);
 	wait_for(client, 0);
 	close(client->fd);
 	for (struct slot *slot = client->first, *next; slot != NULL; slot = next) {
@@ -320,6 +323,12 @@ is_endless(const struct client *client)
 	return client->redis != NULL && session_may_never_end(client->redis);
 }
 
+static void
+on_lingered(struct deadline *deadline)
+{
+	close_client((struct client *)((char *)deadline - offsetof(struct client, linger)));
+}
+
 static void handle_received(struct client *client);
 
 /* Everything that can be sent has been tried: what now? May free the client. */
@@ -346,6 +355,9 @@ settle(struct client *client)
 			return;
 		}
 		enter(client, CLIENT_LINGERING);
+		client->linger.on_due = on_lingered;
+		deadlines_add(client->front->ladder->deadlines, &client->linger,
+		    clock_mono_ms() + LINGER_MS);
 	}
 	bool wants_more = client->state == CLIENT_READING || client->state == CLIENT_LINGERING;
 	/* Who is paused is not read, and yet it matters when it hangs up. */

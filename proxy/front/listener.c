@@ -77,6 +77,7 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 			int yes = 1;
 			if (peer.ss_family == AF_INET || peer.ss_family == AF_INET6)
 				setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
+			setsockopt(client, SOL_SOCKET, SO_KEEPALIVE, &yes, sizeof(yes));
 			listener->accepted(client, is_loopback(&peer), listener->arg);
 		} else if (error == EAGAIN) {
 			return;

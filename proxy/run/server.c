@@ -24,11 +24,12 @@
 #define JOURNAL_MAX_KEYS 1000000
 #define SPARE_DESCRIPTORS 256 /* beside clients: links, pool, logs, libraries */
 #define MAX_SIGNALS 3
+#define DRAIN_LOOK_MS 10
 
 struct server {
 	const struct arguments *arguments;
 	struct event_base *base;
-	struct event *signals[MAX_SIGNALS];
+	struct event *signals[MAX_SIGNALS], *drain_timer;
 	struct listener *tcp, *local;
 	struct admin *admin;
 
@@ -305,6 +306,23 @@ stop_listening(struct server *server)
 	server->tcp = server->local = NULL;
 }
 
+static void
+drain_workers(struct server *server)
+{
+	int64_t until_ms = clock_mono_ms() + settings_of(server)->server.drain_ms;
+
+	for (size_t i = 0; i < server->started_workers; i++)
+		worker_drain(server->workers[i], until_ms);
+}
+
+static void
+start_timer(struct event *timer)
+{
+	struct timeval wait = { 0, DRAIN_LOOK_MS * 1000 };
+
+	event_add(timer, &wait);
+}
+
 /* ---- signals ---- */
 
 static void
@@ -313,7 +331,27 @@ on_stop_signal(evutil_socket_t signal, short what, void *arg)
 	struct server *server = arg;
 
 	(void)what;
+	if (atomic_exchange(&server->census.is_draining, true))
+		return;
 	log_info("%s: draining", signal == SIGTERM ? "SIGTERM" : "SIGINT");
+	stop_listening(server);
+	drain_workers(server);
+	start_timer(server->drain_timer);
+}
+
+/* The admin port answers until the last worker is done. */
+static void
+on_drain_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct server *server = arg;
+
+	(void)fd, (void)what;
+	for (size_t i = 0; i < server->started_workers; i++) {
+		if (!worker_is_done(server->workers[i])) {
+			start_timer(server->drain_timer);
+			return;
+		}
+	}
 	event_base_loopbreak(server->base);
 }
 
@@ -367,6 +405,7 @@ catch_signals(struct server *server)
 	server->signals[2] = evsignal_new(server->base, SIGHUP, on_reload_signal, server);
 	for (int i = 0; i < MAX_SIGNALS; i++)
 		event_add(server->signals[i], NULL);
+	server->drain_timer = event_new(server->base, -1, 0, on_drain_timer, server);
 }
 
 /* ---- running ---- */
@@ -404,11 +443,8 @@ start_threads(struct server *server, char *error, size_t size)
 static void
 stop_threads(struct server *server)
 {
-	int64_t until_ms = clock_mono_ms() + settings_of(server)->server.drain_ms;
-
-	atomic_store(&server->census.is_draining, true);
-	for (size_t i = 0; i < server->started_workers; i++)
-		worker_drain(server->workers[i], until_ms);
+	if (!atomic_exchange(&server->census.is_draining, true))
+		drain_workers(server); /* it never served: there is nothing to wait for */
 	for (size_t i = 0; i < server->started_workers; i++)
 		worker_join(server->workers[i]);
 	if (server->has_keeper_thread) {
@@ -433,6 +469,8 @@ free_all(struct server *server)
 		if (server->signals[i] != NULL)
 			event_free(server->signals[i]);
 	}
+	if (server->drain_timer != NULL)
+		event_free(server->drain_timer);
 	event_base_free(server->base);
 	cache_free(server->backends.cache);
 	journal_free(server->backends.journal);

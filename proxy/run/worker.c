@@ -34,7 +34,7 @@ struct worker {
 	struct event *drain_timer;
 	int64_t drain_by_ms; /* as ordered; the worker reads it with the letter */
 	int64_t drain_until_ms, goodbye_until_ms;
-	bool is_done;
+	_Atomic bool is_done;
 };
 
 static void
@@ -230,6 +230,12 @@ worker_drain(struct worker *worker, int64_t until_ms)
 	mailbox_post(worker->mailbox, &worker->drain);
 }
 
+bool
+worker_is_done(const struct worker *worker)
+{
+	return atomic_load(&((struct worker *)worker)->is_done);
+}
+
 void
 worker_join(struct worker *worker)
 {
@@ -240,6 +246,7 @@ void
 worker_shut(struct worker *worker)
 {
 	links_shut(worker->ladder.links);
+	mailbox_close(worker->mailbox); /* what that has set free goes to the keeper */
 }
 
 void

@@ -21,6 +21,8 @@ queue_of_map(struct postgres *pool, const struct map_settings *map)
 	queue = alloc_zero(sizeof(*queue));
 	queue->pool = pool;
 	queue->map = map;
+	/* Until a result has shown it, "SELECT *" may well have one. */
+	atomic_init(&queue->has_valid_until, strchr(map->query, '*') != NULL);
 	queue->canary_at_ms = TIME_NEVER;
 	queue->canary_ran_ms = INT64_MIN / 2;
 	queue->next = atomic_load(&pool->maps);
