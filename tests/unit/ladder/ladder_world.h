@@ -6,6 +6,8 @@
 #ifndef SIDECAR_TESTS_LADDER_WORLD_H
 #define SIDECAR_TESTS_LADDER_WORLD_H
 
+#include <netinet/tcp.h>
+
 #include "../base/settings_helpers.h"
 #include "../upstream/redis_world.h"
 #include "base/hash.h"
@@ -64,6 +66,8 @@ world_on_bytes(struct fake *fake, const char *bytes, size_t len)
 	buf_append(&world.unread, bytes, len);
 	while (request_parse(&parser, &progress, &limits, buf_slice(&world.unread)) ==
 	    REQUEST_WHOLE) {
+		/* Two answers in a row must not wait for each other (Nagle). */
+		setsockopt(fake->fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
 		if (slice_equal(parser.argv[0], SLICE("HELLO")))
 			fake_say(fake, parser.argv[1].at[0] == '3' ? "%1\r\n$2\r\nid\r\n:42\r\n"
 								   : "*2\r\n$2\r\nid\r\n:42\r\n");
