@@ -13,8 +13,8 @@ bool copy_write_can(const struct rules *rules, const struct slice *argv, size_t 
 
 /*
  * Carries it out: keys into the journal first, then memory. Appends what
- * Redis would have said, taking every key to exist. False: the journal is
- * full, nothing was changed.
+ * Redis would have said, taking every key to exist. False: the journal
+ * refuses (journal_why_not()), nothing was changed.
  */
 MUST_CHECK bool copy_write_apply(struct ladder_context *context, const struct slice *argv,
     size_t argc, struct buf *reply);

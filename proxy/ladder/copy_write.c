@@ -171,13 +171,10 @@ add_to_journal(struct ladder_context *context, const struct copy_command *comman
     const struct slice *argv, size_t argc)
 {
 	size_t step = key_step(command);
+	size_t count = step < argc ? (argc - 1) / step : 1;
 
-	for (size_t i = 1; i < argc; i += step) {
-		if (!journal_add(context->backends->journal, argv[i]))
-			return false;
-		if (argc - i <= step)
-			break;
-	}
+	if (!journal_add_all(context->backends->journal, argv + 1, step, count))
+		return false;
 	keeper_journal_changed(context->backends->keeper);
 	return true;
 }

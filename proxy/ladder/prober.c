@@ -47,6 +47,7 @@ struct prober {
 	size_t orphan_count, orphan_room;
 	int64_t grace_until_ms; /* 0: none */
 	int64_t retry_at_ms;    /* 0: none */
+	bool owes_grace;        /* the journal's file held keys: see count_grace() */
 	bool has_lost_idle;     /* an idle connection was closed: see who is there now */
 	bool has_late_orphan;   /* came when the run's kills were over */
 	char run_id[RUN_ID_SIZE]; /* of the Redis met last; "": none, or it did not say */
@@ -81,10 +82,28 @@ settle_journal(struct prober *prober, bool is_done)
 	prober->has_keys_taken = false;
 }
 
+/*
+ * What a killed process had sent may still lie in the buffers of a Redis that
+ * hung, and the ids of its connections died with it: nobody can kill them (by
+ * name would hit other sidecars'). Redis runs it within moments of its first
+ * answer to us, so the grace time counts from there.
+ */
+static void
+count_grace(struct prober *prober, int64_t now_ms)
+{
+	if (!prober->owes_grace)
+		return;
+	prober->owes_grace = false;
+	prober->grace_until_ms = now_ms + GRACE_MS;
+	log_info("journal: keys of an earlier run are read from postgres for %d s",
+	    GRACE_MS / 1000);
+}
+
 static void
 succeed(struct prober *prober)
 {
 	int64_t now_ms = clock_mono_ms();
+	count_grace(prober, now_ms);
 	bool is_in_grace = prober->grace_until_ms > now_ms;
 
 	/* In the grace time what was unlinked may come back: once more later. */
@@ -342,6 +361,7 @@ prober_new(struct event_base *base, struct evdns_base *dns, struct backends *bac
 	prober->base = base;
 	prober->dns = dns;
 	prober->backends = backends;
+	prober->owes_grace = journal_pending(backends->journal) > 0;
 	prober->times = *times;
 	prober->metrics = metrics;
 	prober->run_ended = run_ended;

@@ -2,6 +2,7 @@
 #include "ladder/write.h"
 
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/alloc.h"
@@ -93,10 +94,20 @@ loss_text(const struct errand *errand, enum forward_event event)
 static enum rung
 reply_without_redis(struct errand *errand, enum forward_event event, struct buf *out)
 {
-	if (errand->can_do_without &&
-	    copy_write_apply(errand->context, errand->argv + errand->key_count, errand->argc, out))
+	struct backends *backends = errand->context->backends;
+	const char *loss = loss_text(errand, event);
+	char reason[128], what[256];
+
+	if (!errand->can_do_without) {
+		backends_reply_down(backends, loss, out);
+		return RUNG_ERROR;
+	}
+	if (copy_write_apply(errand->context, errand->argv + errand->key_count, errand->argc, out))
 		return RUNG_MEMORY;
-	backends_reply_down(errand->context->backends, loss_text(errand, event), out);
+	journal_why_not(backends->journal, reason, sizeof(reason));
+	snprintf(what, sizeof(what), "journal: %s%s%s", reason, loss != NULL ? "; " : "",
+	    loss != NULL ? loss : "");
+	backends_reply_down(backends, what, out);
 	return RUNG_ERROR;
 }
 

@@ -148,7 +148,6 @@ warn_of_unserved(const struct settings *settings)
 	} unserved[] = {
 		{ "[snapshot] file", settings->snapshot.file[0] != '\0' },
 		{ "[warm] query", settings->warm.query[0] != '\0' },
-		{ "[ladder] journal", settings->ladder.journal[0] != '\0' },
 	};
 
 	for (size_t i = 0; i < sizeof(unserved) / sizeof(unserved[0]); i++) {
@@ -213,6 +212,16 @@ raise_descriptor_limit(int64_t max_clients)
 		    (unsigned long long)wanted, (unsigned long long)limit.rlim_cur);
 }
 
+/* The keeper wants to know whether the journal holds keys of an earlier run. */
+static bool
+make_journal(struct server *server, char *error, size_t size)
+{
+	const char *path = settings_of(server)->ladder.journal;
+
+	server->backends.journal = journal_new(JOURNAL_MAX_KEYS);
+	return path[0] == '\0' || journal_open(server->backends.journal, path, error, size);
+}
+
 static void
 make_backends(struct server *server)
 {
@@ -227,7 +236,6 @@ make_backends(struct server *server)
 
 	random_bytes(seeds, sizeof(seeds));
 	server->backends.cache = cache_new(&limits);
-	server->backends.journal = journal_new(JOURNAL_MAX_KEYS);
 	server->backends.redis = breaker_new("redis", &policy, seeds[0], on_breaker, server);
 	server->backends.postgres =
 	    breaker_new("postgres", &policy, seeds[1], on_breaker, server);
@@ -400,6 +408,7 @@ static void
 catch_signals(struct server *server)
 {
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a limit of the journal's size is no reason to die */
 	server->signals[0] = evsignal_new(server->base, SIGTERM, on_stop_signal, server);
 	server->signals[1] = evsignal_new(server->base, SIGINT, on_stop_signal, server);
 	server->signals[2] = evsignal_new(server->base, SIGHUP, on_reload_signal, server);
@@ -496,6 +505,8 @@ set_up(struct server *server, char *error, size_t size, int *code)
 	*code = EXIT_CANNOT_START;
 	warn_of_unserved(settings_of(server));
 	raise_descriptor_limit(settings_of(server)->listen.max_clients);
+	if (!make_journal(server, error, size))
+		return false;
 	make_backends(server);
 	make_workers(server);
 	catch_signals(server);
