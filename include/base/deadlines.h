@@ -16,8 +16,9 @@ struct deadlines;
 
 /* Part of the caller's struct; all zero but for on_due before it is added. */
 struct deadline {
-	int64_t due_ms;
-	size_t place; /* in the heap, from 1; 0: not queued */
+	int64_t due_ms; /* 0: not queued */
+	uint64_t order; /* of the same moment, the one added first ends first */
+	size_t place;   /* in the heap, from 1 */
 	void (*on_due)(struct deadline *deadline);
 };
 

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <event2/event.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 #include "base/alloc.h"
@@ -13,11 +14,18 @@
 struct deadlines {
 	struct deadline **heap; /* heap[0] is not used */
 	size_t count, room;
+	uint64_t added; /* so far */
 	struct event *timer;
 	int64_t armed_for_ms; /* 0: the timer is not set */
 };
 
 /* ---- the heap ---- */
+
+static bool
+is_before(const struct deadline *a, const struct deadline *b)
+{
+	return a->due_ms != b->due_ms ? a->due_ms < b->due_ms : a->order < b->order;
+}
 
 static void
 put(struct deadlines *queue, size_t place, struct deadline *deadline)
@@ -29,7 +37,7 @@ put(struct deadlines *queue, size_t place, struct deadline *deadline)
 static void
 sift_up(struct deadlines *queue, size_t place, struct deadline *deadline)
 {
-	for (; place > 1 && queue->heap[place / 2]->due_ms > deadline->due_ms; place /= 2)
+	for (; place > 1 && is_before(deadline, queue->heap[place / 2]); place /= 2)
 		put(queue, place, queue->heap[place / 2]);
 	put(queue, place, deadline);
 }
@@ -39,10 +47,9 @@ sift_down(struct deadlines *queue, size_t place, struct deadline *deadline)
 {
 	while (place * 2 <= queue->count) {
 		size_t child = place * 2;
-		if (child < queue->count &&
-		    queue->heap[child + 1]->due_ms < queue->heap[child]->due_ms)
+		if (child < queue->count && is_before(queue->heap[child + 1], queue->heap[child]))
 			child++;
-		if (queue->heap[child]->due_ms >= deadline->due_ms)
+		if (!is_before(queue->heap[child], deadline))
 			break;
 		put(queue, place, queue->heap[child]);
 		place = child;
@@ -110,6 +117,7 @@ deadlines_add(struct deadlines *queue, struct deadline *deadline, int64_t due_ms
 		queue->heap = alloc_again(queue->heap, queue->room * sizeof(*queue->heap));
 	}
 	deadline->due_ms = due_ms;
+	deadline->order = queue->added++;
 	sift_up(queue, ++queue->count, deadline);
 	if (deadline->place == 1)
 		arm(queue, clock_mono_ms());
@@ -123,10 +131,11 @@ deadlines_remove(struct deadlines *queue, struct deadline *deadline)
 	if (place == 0)
 		return;
 	deadline->place = 0;
+	deadline->due_ms = 0;
 	struct deadline *last = queue->heap[queue->count--];
 	if (last == deadline)
 		return;
-	if (place > 1 && queue->heap[place / 2]->due_ms > last->due_ms)
+	if (place > 1 && is_before(last, queue->heap[place / 2]))
 		sift_up(queue, place, last);
 	else
 		sift_down(queue, place, last);

@@ -68,6 +68,6 @@ redis_tally_log(const struct redis_target *target, const char *event, enum failu
 	if (!log_throttle(&last_ms, clock_mono_ms(), LOG_EVERY_MS))
 		return;
 	redis_target_name(target, name, sizeof(name));
-	log_warn("backend=redis server=%s event=%s kind=%s reason=\"%s\"", name, event,
+	log_debug("backend=redis server=%s event=%s kind=%s reason=\"%s\"", name, event,
 	    failure_kind_name(kind), reason);
 }

@@ -1,8 +1,6 @@
 /* See commands.h. Pure; any thread. */
 #include "wire/commands.h"
 
-#include <stdio.h>
-
 
 #define NAME_SIZE 64
 
@@ -72,9 +70,11 @@ command_find(const struct slice *argv, size_t argc)
 	if (info == NULL || argc < 2 || !has_subcommands(info) ||
 	    argv[0].len + argv[1].len + 2 > sizeof(both))
 		return info;
-	int len = snprintf(both, sizeof(both), "%.*s|%.*s", (int)argv[0].len, argv[0].at,
-	    (int)argv[1].len, argv[1].at);
-	const struct command_info *sub = find_name(slice_make(both, (size_t)len));
+	memcpy(both, argv[0].at, argv[0].len);
+	both[argv[0].len] = '|';
+	memcpy(both + argv[0].len + 1, argv[1].at, argv[1].len);
+	const struct command_info *sub =
+	    find_name(slice_make(both, argv[0].len + 1 + argv[1].len));
 	return sub != NULL ? sub : info;
 }
 

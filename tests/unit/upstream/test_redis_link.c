@@ -333,7 +333,7 @@ TEST(a_killed_connection_tells_the_lost_from_the_unsent)
 	}
 	CHECK(lost > 0 && unsent > 0);
 	CHECK_INT(counter_get(&metrics.errors[FAILURE_LOST]), lost);
-	CHECK_INT(orphans, 1);
+	CHECK_INT(orphans, 0); /* what Redis has closed itself runs nothing more */
 	CHECK_INT(orphan_id, 42);
 	close_link();
 	fake_stop(&fake);
