@@ -2,6 +2,7 @@
 #include "ladder/copy_write.h"
 
 #include "base/clock.h"
+#include "ladder/hash_copy.h"
 #include "ladder/keeper.h"
 #include "ladder/ladder.h"
 #include "wire/reply.h"
@@ -12,6 +13,8 @@ enum copy_action {
 	ACTION_SET,    /* SET key value [EX s | PX ms | EXAT s | PXAT ms | KEEPTTL] */
 	ACTION_SETEX,  /* key ttl value, in seconds or milliseconds */
 	ACTION_MSET,   /* key value ... */
+	ACTION_HSET,   /* key field value ...; of a hash map */
+	ACTION_HDEL,   /* key field ...; of a hash map */
 };
 
 static const struct copy_command {
@@ -31,6 +34,9 @@ static const struct copy_command {
 	{ "setex", ACTION_SETEX, 4, 1000 },
 	{ "psetex", ACTION_SETEX, 4, 1 },
 	{ "mset", ACTION_MSET, 3, 0 },
+	{ "hset", ACTION_HSET, 4, 0 },
+	{ "hmset", ACTION_HSET, 4, 0 },
+	{ "hdel", ACTION_HDEL, 3, 0 },
 };
 
 static const struct copy_command *
@@ -98,6 +104,10 @@ is_well_formed(const struct copy_command *command, const struct slice *argv, siz
 		return argc == 4 && read_ttl(argv[2], command->unit_ms, &number);
 	case ACTION_MSET:
 		return argc % 2 == 1;
+	case ACTION_HSET:
+		return argc % 2 == 0;
+	case ACTION_HDEL:
+		return true;
 	}
 	return false;
 }
@@ -109,12 +119,15 @@ key_step(const struct copy_command *command)
 	return command->action == ACTION_REMOVE ? 1 : command->action == ACTION_MSET ? 2 : SIZE_MAX;
 }
 
+/* A hash command on a map of strings is Redis's to refuse. */
 static bool
-is_mapped(const struct rules *rules, struct slice key)
+is_mapped(const struct rules *rules, const struct copy_command *command, struct slice key)
 {
 	struct slice id;
+	const struct map *map = maps_find(rules->maps, key, &id);
+	bool is_of_hash = command->action == ACTION_HSET || command->action == ACTION_HDEL;
 
-	return maps_find(rules->maps, key, &id) != NULL;
+	return map != NULL && (!is_of_hash || map->settings->type == MAP_HASH);
 }
 
 bool
@@ -126,7 +139,7 @@ copy_write_can(const struct rules *rules, const struct slice *argv, size_t argc)
 		return false;
 	size_t step = key_step(command);
 	for (size_t i = 1; i < argc; i += step) {
-		if (!is_mapped(rules, argv[i]))
+		if (!is_mapped(rules, command, argv[i]))
 			return false;
 		if (argc - i <= step)
 			break;
@@ -164,6 +177,44 @@ put(struct ladder_context *context, struct slice key, struct slice bytes, int64_
 	};
 	cache_put(context->backends->cache, key, &value);
 	blob_unref(value.bytes);
+}
+
+/*
+ * The copy that memory holds, changed; it keeps its times. Where it holds
+ * none there is nothing to change: the next read asks Postgres.
+ */
+static void
+change_hash(struct ladder_context *context, const struct copy_command *command,
+    const struct slice *argv, size_t argc, struct buf *reply)
+{
+	struct cache *cache = context->backends->cache;
+	size_t step = command->action == ACTION_HSET ? 2 : 1;
+	size_t fields = (argc - 2) / step, found = 0;
+	struct cache_value value;
+	struct buf changed = BUF_EMPTY;
+
+	if (cache_find(cache, argv[1], clock_mono_ms(), &value, NULL) == CACHE_MISS)
+		value = (struct cache_value){ .kind = CACHE_ABSENT };
+	if (value.kind == CACHE_HASH) {
+		found = hash_copy_without(blob_slice(value.bytes), argv + 2, argc - 2, step,
+		    &changed);
+		for (size_t i = 2; i < argc && step == 2; i++)
+			reply_bulk(&changed, argv[i]);
+		struct blob *bytes = blob_new(buf_slice(&changed));
+		blob_unref(value.bytes);
+		value.bytes = bytes;
+		value.source = CACHE_FROM_WRITE;
+		cache_put(cache, argv[1], &value);
+	} else {
+		cache_drop(cache, argv[1]);
+	}
+	if (slice_equal_nocase(argv[0], SLICE("hmset")))
+		reply_simple(reply, "OK");
+	else
+		reply_integer(reply, (int64_t)(step == 2 ? fields - found
+		    : value.kind == CACHE_HASH ? found : fields));
+	cache_value_release(&value);
+	buf_free(&changed);
 }
 
 static bool
@@ -206,6 +257,10 @@ copy_write_apply(struct ladder_context *context, const struct slice *argv, size_
 		if (read_ttl(argv[2], command->unit_ms, &ttl_ms))
 			put(context, argv[1], argv[3], ttl_ms);
 		break;
+	case ACTION_HSET:
+	case ACTION_HDEL:
+		change_hash(context, command, argv, argc, reply);
+		return true;
 	case ACTION_MSET:
 		for (size_t i = 1; i + 1 < argc; i += 2)
 			put(context, argv[i], argv[i + 1], TIME_NEVER);
