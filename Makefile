@@ -6,11 +6,13 @@
 CC ?= gcc
 PREFIX ?= /usr/local
 VERSION := 0.1.0
+# make V=1 shows the commands
+Q := $(if $(V),,@)
 BUILD ?= build
 OPTIMIZE ?= -O2 -g
 
 PACKAGES := libevent hiredis_ssl hiredis libpq inih libssl libcrypto
-ifeq ($(shell pkg-config --exists $(PACKAGES) 'hiredis >= 1.1' && echo yes),yes)
+ifeq ($(shell pkg-config --exists $(PACKAGES) 'hiredis >= 1.1' 2>/dev/null && echo yes),yes)
 PACKAGE_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) | sed 's,-I/usr/include/hiredis,,')
 PACKAGE_LIBS := $(shell pkg-config --libs $(PACKAGES))
 endif
@@ -26,23 +28,26 @@ TESTS := $(sort $(wildcard tests/unit/*/test_*.c))
 TEST_PROGRAMS := $(TESTS:tests/unit/%.c=$(BUILD)/unit/%)
 BINARY ?= sidecar
 
-.PHONY: all run test check sanitize deps install clean help unit format fuzz bench drill
+.PHONY: all run test check sanitize deps install clean help unit format fuzz compat
 
 all:
 	@$(MAKE) --no-print-directory deps
-	@$(MAKE) --no-print-directory $(BINARY)
+	@$(MAKE) --no-print-directory -j2 $(BINARY)
 
 $(BINARY): $(OBJECTS) $(BUILD)/main.o
-	$(CC) $(CFLAGS_ALL) -o $@ $^ $(LIBS) $(LDFLAGS)
+	@echo "link $@"
+	$(Q)$(CC) $(CFLAGS_ALL) -o $@ $^ $(LIBS) $(LDFLAGS)
 
 $(BUILD)/%.o: proxy/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+	@echo "cc $<"
+	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
 # Every test program is linked with everything but main().
 $(BUILD)/unit/%: tests/unit/%.c $(OBJECTS)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -MMD -MP -o $@ $< $(OBJECTS) $(LIBS) $(LDFLAGS)
+	@echo "cc $<"
+	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -o $@ $< $(OBJECTS) $(LIBS) $(LDFLAGS)
 
 -include $(OBJECTS:.o=.d) $(BUILD)/main.d $(TEST_PROGRAMS:=.d)
 
@@ -53,7 +58,7 @@ deps:
 ## run: serve, with private demo backends where none are configured
 run:
 	@deploy/deps.sh run
-	@$(MAKE) --no-print-directory $(BINARY)
+	@$(MAKE) --no-print-directory -j2 $(BINARY)
 	@exec deploy/demo/run.sh
 
 unit: $(TEST_PROGRAMS)
@@ -80,6 +85,17 @@ format:
 sanitize:
 	@deploy/deps.sh test
 	@tests/sanitize
+
+## fuzz: the parsers under libFuzzer, a minute each
+fuzz:
+	@deploy/deps.sh test
+	@tests/fuzz/run
+
+## compat: Redis's own test suite, directly and through a sidecar
+compat:
+	@deploy/deps.sh test
+	@$(MAKE) --no-print-directory -j2 $(BINARY)
+	@tests/compat/run
 
 ## install: into DESTDIR/PREFIX
 install: $(BINARY)
