@@ -101,6 +101,31 @@ TEST(what_was_not_delivered_is_when_the_mailbox_goes)
 	CHECK_INT(delivered, 7);
 }
 
+static bool
+try_post(int number)
+{
+	struct note *note = malloc(sizeof(*note));
+
+	*note = (struct note){ .sender = 0, .number = number };
+	note->letter.deliver = deliver;
+	bool is_taken = mailbox_try_post(mailbox, &note->letter);
+	if (!is_taken)
+		free(note);
+	return is_taken;
+}
+
+TEST(a_closed_mailbox_has_delivered_all_and_takes_no_more)
+{
+	start();
+	CHECK(try_post(0));
+	post(0, 1, deliver_and_post); /* which brings four more */
+	mailbox_close(mailbox);
+	CHECK_INT(delivered, 6);
+	CHECK(!try_post(6));
+	stop();
+	CHECK_INT(delivered, 6);
+}
+
 static void *
 one_sender(void *arg)
 {

@@ -208,6 +208,39 @@ TEST(a_full_journal_refuses_what_it_does_not_hold)
 	journal_free(journal);
 }
 
+TEST(of_several_keys_all_are_added_or_none)
+{
+	struct slice words[] = { SLICE("a"), SLICE("1"), SLICE("b"), SLICE("2"), SLICE("c") };
+	struct journal *journal = journal_of(2);
+	char why[100];
+
+	CHECK(!journal_add_all(journal, words, 2, 3));
+	CHECK(!has(journal, "a") && !has(journal, "b") && !has(journal, "c"));
+	CHECK_INT(journal_pending(journal), 0);
+	journal_why_not(journal, why, sizeof(why));
+	CHECK_TEXT(why, "it is full");
+	CHECK(journal_add_all(journal, words, 2, 2));
+	CHECK(has(journal, "a") && has(journal, "b") && !has(journal, "1"));
+	/* What is in it already needs no room. */
+	CHECK(journal_add_all(journal, words, 2, 2));
+	CHECK(!journal_add_all(journal, words + 2, 2, 2));
+	CHECK_INT(journal_pending(journal), 2);
+	journal_free(journal);
+}
+
+TEST(what_is_taken_is_not_taken_again_before_it_is_settled)
+{
+	struct journal *journal = journal_of(10);
+	CHECK(add(journal, "k"));
+	CHECK_TEXT(taken(journal, 10), "$1\r\nk\r\n");
+	CHECK_TEXT(taken(journal, 10), "");
+	CHECK(add(journal, "l"));
+	CHECK_TEXT(taken(journal, 10), "$1\r\nl\r\n");
+	journal_settle(journal, true);
+	CHECK_INT(journal_pending(journal), 0);
+	journal_free(journal);
+}
+
 TEST(no_more_than_asked_for_is_taken_and_in_the_end_all)
 {
 	struct journal *journal = journal_of(10000);

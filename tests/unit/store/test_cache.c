@@ -424,7 +424,7 @@ TEST(a_value_of_max_value_is_kept_and_one_byte_more_is_not)
 	struct cache *cache = cache_of(100, PLENTY, 10);
 	CHECK(fill(cache, "k", "0123456789"));
 	CHECK(!fill(cache, "k", "0123456789a"));
-	CHECK_TEXT(text_of(cache, "k"), "0123456789"); /* the old one stays */
+	CHECK_TEXT(text_of(cache, "k"), "-"); /* what was there is older */
 	put(cache, "k", "0123456789");
 	CHECK_TEXT(text_of(cache, "k"), "0123456789");
 	/* A write is newer: the old one must not stay. */
@@ -586,6 +586,207 @@ TEST(dropping_what_matches_leaves_the_rest_and_voids_every_lease)
 	CHECK_TEXT(text_of(cache, "session:1"), "c");
 	CHECK(!fill_under(cache, "session:2", &lease, value_of("d")));
 	CHECK_INT(cache_drop_matching(cache, SLICE("nobody*")), 0);
+	cache_free(cache);
+}
+
+TEST(a_drop_under_a_void_lease_leaves_what_is_newer)
+{
+	struct cache *cache = roomy();
+	struct cache_lease lease = cache_lease(cache, SLICE("k"));
+	put(cache, "k", "new");
+	cache_drop_under(cache, SLICE("k"), &lease);
+	CHECK_TEXT(text_of(cache, "k"), "new");
+	lease = cache_lease(cache, SLICE("k"));
+	cache_drop_under(cache, SLICE("k"), &lease);
+	CHECK_TEXT(text_of(cache, "k"), "-");
+	CHECK(!cache_lease_holds(cache, SLICE("k"), &lease));
+	cache_free(cache);
+}
+
+/* ---- distrust ---- */
+
+static bool
+fill_at(struct cache *cache, const char *key, const char *text, int64_t filled_ms)
+{
+	struct cache_value value = value_of(text);
+
+	value.filled_ms = filled_ms;
+	return fill_value(cache, key, value);
+}
+
+TEST(what_was_filled_before_a_distrust_is_stale_and_what_comes_after_is_fresh)
+{
+	struct cache *cache = cache_of(50000, PLENTY, PLENTY);
+	char key[16];
+	for (int i = 0; i < 100; i++) {
+		snprintf(key, sizeof(key), "k%d", i);
+		fill_at(cache, key, "v", 500);
+	}
+	cache_distrust(cache, 500);
+	for (int i = 0; i < 100; i++) {
+		snprintf(key, sizeof(key), "k%d", i);
+		CHECK_INT(find_at(cache, key, 501), CACHE_STALE);
+	}
+	CHECK_INT(stats_of(cache).entries, 100);
+	CHECK(fill_at(cache, "k1", "w", 501));
+	CHECK_INT(find_at(cache, "k1", 501), CACHE_FRESH);
+	cache_free(cache);
+}
+
+TEST(a_distrust_voids_every_lease)
+{
+	struct cache *cache = cache_of(50000, PLENTY, PLENTY);
+	struct cache_lease leases[100];
+	char key[16];
+	for (int i = 0; i < 100; i++) {
+		snprintf(key, sizeof(key), "k%d", i);
+		leases[i] = cache_lease(cache, slice_of(key));
+	}
+	cache_distrust(cache, 500);
+	for (int i = 0; i < 100; i++) {
+		snprintf(key, sizeof(key), "k%d", i);
+		CHECK(!fill_under(cache, key, &leases[i], value_of("old")));
+	}
+	cache_free(cache);
+}
+
+/* ---- variants ---- */
+
+static bool
+fill_variant(struct cache *cache, const char *key, const char *variant, const char *text)
+{
+	struct cache_lease lease = cache_lease(cache, slice_of(key));
+	struct cache_value value = value_of(text);
+	bool is_kept = cache_fill_variant(cache, slice_of(key), slice_of(variant), &lease, &value);
+
+	cache_value_release(&value);
+	return is_kept;
+}
+
+static const char *
+variant_of(struct cache *cache, const char *key, const char *variant)
+{
+	static char text[64];
+	struct cache_value value;
+
+	if (cache_find_variant(cache, slice_of(key), slice_of(variant), 0, &value, NULL) ==
+	    CACHE_MISS)
+		return "-";
+	snprintf(text, sizeof(text), "%.*s", (int)value.bytes->len, value.bytes->bytes);
+	cache_value_release(&value);
+	return text;
+}
+
+TEST(each_variant_of_a_key_is_an_entry_of_its_own)
+{
+	struct cache *cache = roomy();
+	fill(cache, "k", "value");
+	CHECK(fill_variant(cache, "k", "STRLEN k", "5"));
+	CHECK(fill_variant(cache, "k", "TYPE k", "string"));
+	CHECK_TEXT(text_of(cache, "k"), "value");
+	CHECK_TEXT(variant_of(cache, "k", "STRLEN k"), "5");
+	CHECK_TEXT(variant_of(cache, "k", "TYPE k"), "string");
+	CHECK_TEXT(variant_of(cache, "k", "TYPE"), "-");
+	CHECK_TEXT(variant_of(cache, "l", "TYPE k"), "-");
+	/* Where the key ends and the variant begins counts, too. */
+	CHECK_TEXT(variant_of(cache, "kT", "YPE k"), "-");
+	CHECK_INT(stats_of(cache).entries, 3);
+	cache_free(cache);
+}
+
+TEST(one_drop_removes_a_key_with_all_its_variants_and_no_other)
+{
+	struct cache *cache = roomy();
+	fill(cache, "k", "value");
+	fill(cache, "l", "other");
+	for (char name = 'a'; name <= 'z'; name++)
+		CHECK(fill_variant(cache, "k", (char[]){ name, '\0' }, "x"));
+	CHECK_INT(stats_of(cache).entries, 28);
+	CHECK(cache_drop(cache, SLICE("k")));
+	CHECK_INT(stats_of(cache).entries, 1);
+	CHECK_TEXT(variant_of(cache, "k", "q"), "-");
+	CHECK_TEXT(text_of(cache, "l"), "other");
+	/* Also where there is no value, only variants. */
+	CHECK(fill_variant(cache, "k", "a", "x"));
+	CHECK(cache_drop(cache, SLICE("k")));
+	CHECK(!cache_drop(cache, SLICE("k")));
+	CHECK_TEXT(variant_of(cache, "k", "a"), "-");
+	cache_free(cache);
+}
+
+TEST(a_lease_of_a_key_is_that_of_its_variants)
+{
+	struct cache *cache = roomy();
+	struct cache_lease lease = cache_lease(cache, SLICE("k"));
+	struct cache_value value = value_of("5");
+	cache_write_begin(cache, SLICE("k"));
+	cache_write_end(cache, SLICE("k"));
+	CHECK(!cache_fill_variant(cache, SLICE("k"), SLICE("STRLEN k"), &lease, &value));
+	cache_value_release(&value);
+	CHECK_TEXT(variant_of(cache, "k", "STRLEN k"), "-");
+	cache_free(cache);
+}
+
+/* ---- expiry ---- */
+
+TEST(nothing_filled_after_an_expiry_was_noted_is_good_for_longer)
+{
+	struct cache *cache = roomy();
+	cache_note_expiry(cache, SLICE("k"), 0, 700);
+	fill(cache, "k", "v");
+	CHECK(fill_variant(cache, "k", "STRLEN k", "1"));
+	fill(cache, "l", "v");
+	CHECK_INT(find_at(cache, "k", 699), CACHE_FRESH);
+	CHECK_INT(find_at(cache, "k", 700), CACHE_MISS);
+	CHECK_INT(find_at(cache, "l", 700), CACHE_FRESH);
+	struct cache_value value;
+	CHECK_INT(cache_find_variant(cache, SLICE("k"), SLICE("STRLEN k"), 700, &value, NULL),
+	    CACHE_MISS);
+	cache_free(cache);
+}
+
+TEST(what_is_filled_after_the_moment_is_not_bound_by_it)
+{
+	struct cache *cache = roomy();
+	cache_note_expiry(cache, SLICE("k"), 0, 700);
+	fill_at(cache, "k", "v", 700);
+	CHECK_INT(find_at(cache, "k", 999), CACHE_FRESH);
+	cache_free(cache);
+}
+
+TEST(of_two_moments_the_nearer_one_counts)
+{
+	struct cache *cache = roomy();
+	cache_note_expiry(cache, SLICE("k"), 0, 700);
+	cache_note_expiry(cache, SLICE("k"), 0, 900);
+	fill(cache, "k", "v");
+	CHECK_INT(find_at(cache, "k", 700), CACHE_MISS);
+	cache_note_expiry(cache, SLICE("k"), 0, 300);
+	fill(cache, "k", "v");
+	CHECK_INT(find_at(cache, "k", 300), CACHE_MISS);
+	/* It is over: another may follow. */
+	cache_note_expiry(cache, SLICE("k"), 300, 800);
+	fill_at(cache, "k", "v", 301);
+	CHECK_INT(find_at(cache, "k", 799), CACHE_FRESH);
+	CHECK_INT(find_at(cache, "k", 800), CACHE_MISS);
+	cache_free(cache);
+}
+
+TEST(a_thousand_keys_that_expire_are_all_remembered)
+{
+	struct cache *cache = cache_of(50000, PLENTY, PLENTY);
+	char key[32];
+	int late = 0;
+	for (int i = 0; i < 1000; i++) {
+		snprintf(key, sizeof(key), "k%d", i);
+		cache_note_expiry(cache, slice_of(key), 0, 500);
+		fill(cache, key, "v");
+	}
+	for (int i = 0; i < 1000; i++) {
+		snprintf(key, sizeof(key), "k%d", i);
+		late += find_at(cache, key, 500) != CACHE_MISS;
+	}
+	CHECK_INT(late, 0);
 	cache_free(cache);
 }
 
