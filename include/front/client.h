@@ -56,6 +56,9 @@ struct worker_metrics *front_metrics(const struct front *front);
 /* CLIENT REPLY; SKIP is about the command after it. */
 enum replies { REPLIES_ON, REPLIES_OFF, REPLIES_SKIP_NEXT, REPLIES_SKIP };
 
+/* Of the client to which invalidations shall go (client_redirect.h). */
+enum target { TARGET_UNKNOWN, TARGET_SOUGHT, TARGET_FOUND, TARGET_MISSING, TARGET_DOWN };
+
 #define LAST_WORD_SIZE 23 /* longer than any command's name */
 
 /* What a connection is; commands read and change it. */
@@ -69,6 +72,9 @@ struct client_session {
 	int64_t connected_ms, active_ms;
 	char address[64];
 	enum replies replies;
+	enum target target;
+	int64_t target_redis_id;
+	int64_t redirect; /* whom the CLIENT TRACKING at hand names; 0: nobody */
 	bool is_unevictable, is_untouching; /* CLIENT NO-EVICT, NO-TOUCH */
 	/* The last command's first two words, cut off. */
 	char last[LAST_WORD_SIZE], last_sub[LAST_WORD_SIZE];

@@ -3,6 +3,7 @@
 #ifndef SIDECAR_FRONT_CLIENT_INSIDE_H
 #define SIDECAR_FRONT_CLIENT_INSIDE_H
 
+#include <event2/event.h>
 #include <event2/event_struct.h>
 
 #include "front/client.h"
@@ -59,6 +60,8 @@ struct front {
 	struct client *handling; /* whose commands are being handled; NULL: nobody's */
 	size_t client_count;
 	bool is_draining;
+	int64_t paused_until_ms; /* CLIENT PAUSE; 0: not paused */
+	bool pauses_all;
 	char in[READ_BYTES];
 	struct buf out;     /* replies to the client being handled */
 	struct buf nowhere; /* replies that it does not want */

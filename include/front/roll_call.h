@@ -15,8 +15,9 @@
 
 /* First in a struct of the caller's, which end() frees. */
 struct roll_call {
-	/* On each worker's thread, the asker's last. */
-	void (*visit)(struct roll_call *call, struct front *front);
+	/* On each worker's thread, the asker's last. False: it stays here until
+	 * roll_call_resume(), on the same thread. */
+	bool (*visit)(struct roll_call *call, struct front *front);
 	/* The answer goes into slot_out(call->slot), then slot_done(). With
 	 * `is_home` on the asker's thread; without, its worker has ended, and the
 	 * slot is nobody's any more. */
@@ -33,5 +34,8 @@ struct roll_call {
 
 /* Takes a slot for the asker's reply. */
 void roll_call_start(struct roll_call *call, struct client *asker);
+void roll_call_resume(struct roll_call *call);
+/* The worker that it is at; in end(), when home, the asker's. */
+struct front *roll_call_front(const struct roll_call *call);
 
 #endif

@@ -63,6 +63,14 @@ bool session_is_blocked(const struct session *session);
  */
 int64_t session_lend_id(struct session *session, bool is_for_redirection);
 
+/* Part of the caller's struct, until ready(): with that id, 0 when the
+ * session has ended. May end or free anything but the session. */
+struct session_waiter {
+	struct session_waiter *next;
+	void (*ready)(struct session_waiter *waiter, int64_t redis_id);
+};
+void session_wait(struct session *session, struct session_waiter *waiter);
+
 /* Closes its connection: the client has gone, or RESET. NULL is fine. */
 void session_free(struct session *session);
 

@@ -5,6 +5,7 @@
 #ifndef SIDECAR_FRONT_SESSION_STATE_H
 #define SIDECAR_FRONT_SESSION_STATE_H
 
+#include "base/buf.h"
 #include "store/cache.h"
 #include "wire/commands.h"
 #include "wire/request.h"
@@ -26,6 +27,7 @@ struct session_effect {
 	int64_t number;      /* SELECT: the database. TRACKING: on or off. SUBSCRIBE:
 	                        how many confirmations are to come */
 	bool is_broadcast;   /* TRACKING ... BCAST */
+	bool is_tracking_info; /* its reply names the target by Redis's id */
 	int64_t redirect;    /* TRACKING ... REDIRECT: the sidecar's id of who; 0: nobody */
 	char channel_kind;   /* 'c'hannel, 'p'attern, 's'hard */
 	bool may_block;
@@ -61,6 +63,10 @@ void session_state_sent(struct session_state *state, const struct session_effect
 /* A reply has come; `oldest` is what it may answer, NULL: nothing is awaited. */
 enum session_reply session_state_reply(struct session_state *state, struct session_effect *oldest,
     int resp, char type, struct slice reply);
+/* Appends a reply, with the sidecar's id of the client to whom tracking is
+ * redirected instead of Redis's. */
+void session_state_copy(const struct session_state *state, const struct session_effect *oldest,
+    struct slice reply, struct buf *out);
 /* A flush has been answered, or queued: then EXEC is what carries it out. */
 void session_state_flush(struct session_state *state, struct cache *cache, bool is_flush);
 bool session_state_is_subscribed(const struct session_state *state);

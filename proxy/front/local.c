@@ -1,11 +1,10 @@
 /* See local.h. Texts are those of redis 7. */
 #include "front/local.h"
 
-#include <inttypes.h>
 #include <openssl/crypto.h>
 #include <stdlib.h>
 
-#include "base/clock.h"
+#include "front/client_command.h"
 #include "front/session.h"
 #include "wire/reply.h"
 
@@ -86,6 +85,10 @@ do_reset(struct client *client, struct buf *out, const struct slice *argv, size_
 	set_resp(session, 2);
 	set_text(&session->name, SLICE_NONE);
 	session->is_authenticated = !needs_password(client);
+	if (session->replies == REPLIES_OFF) {
+		session->replies = REPLIES_ON;
+		out = client_reply(client);
+	}
 	reply_simple(out, "RESET");
 }
 
@@ -164,48 +167,44 @@ reply_hello(struct client *client, struct buf *out)
 	reply_array(out, 0);
 }
 
-struct hello {
-	int64_t resp;
-	bool has_auth, has_name;
-	struct slice user, password, name;
-};
+/* False: an error is written. */
+static bool
+read_protocol(struct buf *out, struct slice word, int64_t *resp)
+{
+	if (!slice_to_int64(word, resp))
+		reply_error(out, "ERR Protocol version is not an integer or out of range");
+	else if (*resp < 2 || *resp > 3)
+		reply_error(out, "NOPROTO unsupported protocol version");
+	else
+		return true;
+	return false;
+}
 
 static bool
-is_clean_name(struct slice name)
+set_name(struct client *client, struct buf *out, struct slice name)
 {
-	for (size_t i = 0; i < name.len; i++) {
-		if (name.at[i] < '!' || name.at[i] > '~')
-			return false;
+	if (!client_name_is_clean(name)) {
+		reply_error(out,
+		    "ERR Client names cannot contain spaces, newlines or special characters.");
+		return false;
 	}
+	set_text(&client_session(client)->name, name);
 	return true;
 }
 
-/* False: an error is written. */
+/* Each takes effect as it is read, whatever comes of those behind it. */
 static bool
-read_hello(struct client *client, struct buf *out, const struct slice *argv, size_t argc,
-    struct hello *hello)
+take_hello_options(struct client *client, struct buf *out, const struct slice *argv, size_t argc)
 {
-	*hello = (struct hello){ .resp = client_session(client)->resp };
-	if (argc >= 2 && (!slice_to_int64(argv[1], &hello->resp) || hello->resp < 2 ||
-	    hello->resp > 3)) {
-		int64_t number;
-		if (slice_to_int64(argv[1], &number))
-			reply_error(out, "NOPROTO unsupported protocol version");
-		else
-			reply_error(out,
-			    "ERR Protocol version is not an integer or out of range");
-		return false;
-	}
-	for (size_t i = 2; i < argc;) {
+	for (size_t i = 0; i < argc;) {
 		size_t left = argc - i - 1;
 		if (is_word(argv[i], "AUTH") && left >= 2) {
-			hello->has_auth = true;
-			hello->user = argv[i + 1];
-			hello->password = argv[i + 2];
+			if (!authenticate(client, out, argv[i + 1], argv[i + 2]))
+				return false;
 			i += 3;
 		} else if (is_word(argv[i], "SETNAME") && left >= 1) {
-			hello->has_name = true;
-			hello->name = argv[i + 1];
+			if (!set_name(client, out, argv[i + 1]))
+				return false;
 			i += 2;
 		} else {
 			reply_error(out, "ERR Syntax error in HELLO option '%.*s'",
@@ -216,158 +215,26 @@ read_hello(struct client *client, struct buf *out, const struct slice *argv, siz
 	return true;
 }
 
-/* A HELLO that fails changes nothing but, like Redis, who one is. */
+/* A HELLO that fails keeps the protocol. */
 static void
 do_hello(struct client *client, struct buf *out, const struct slice *argv, size_t argc)
 {
 	struct client_session *session = client_session(client);
-	struct hello hello;
+	int64_t resp = session->resp;
 
-	if (!read_hello(client, out, argv, argc, &hello))
-		return;
-	if (hello.has_auth && !authenticate(client, out, hello.user, hello.password))
+	if (argc >= 2 && (!read_protocol(out, argv[1], &resp) ||
+	    !take_hello_options(client, out, argv + 2, argc - 2)))
 		return;
 	if (!session->is_authenticated) {
 		reply_error(out, "NOAUTH HELLO must be called with the client already "
-		    "authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be "
-		    "used to authenticate the client and select the RESP protocol version at the "
-		    "same time");
+		    "authenticated, otherwise the HELLO AUTH <user> <pass> option can be used to "
+		    "authenticate the client and select the RESP protocol version at the same time");
 		return;
 	}
-	if (hello.has_name && !is_clean_name(hello.name)) {
-		reply_error(out,
-		    "ERR Client names cannot contain spaces, newlines or special characters.");
-		return;
-	}
-	if (hello.has_name)
-		set_text(&session->name, hello.name);
-	set_resp(session, (int)hello.resp);
+	set_resp(session, (int)resp);
 	if (client_redis_session(client) != NULL)
 		session_set_resp(client_redis_session(client), session->resp);
 	reply_hello(client, out);
-}
-
-/* ---- CLIENT ---- */
-
-static void
-client_id(struct client *client, struct buf *out, const struct slice *argv, size_t argc)
-{
-	(void)argv, (void)argc;
-	reply_integer(out, client_session(client)->id);
-}
-
-static void
-client_getname(struct client *client, struct buf *out, const struct slice *argv, size_t argc)
-{
-	const struct client_session *session = client_session(client);
-
-	(void)argv, (void)argc;
-	if (session->name != NULL)
-		reply_text(out, session->name);
-	else
-		reply_null(out, session->resp);
-}
-
-static void
-client_setname(struct client *client, struct buf *out, const struct slice *argv, size_t argc)
-{
-	(void)argc;
-	if (!is_clean_name(argv[2])) {
-		reply_error(out,
-		    "ERR Client names cannot contain spaces, newlines or special characters.");
-		return;
-	}
-	set_text(&client_session(client)->name, argv[2]);
-	reply_simple(out, "OK");
-}
-
-static void
-client_setinfo(struct client *client, struct buf *out, const struct slice *argv, size_t argc)
-{
-	struct client_session *session = client_session(client);
-	char **text = is_word(argv[2], "LIB-NAME") ? &session->library
-	    : is_word(argv[2], "LIB-VER") ? &session->lib_version : NULL;
-
-	(void)argc;
-	if (text == NULL) {
-		reply_error(out, "ERR Unrecognized option '%.*s'", (int)argv[2].len, argv[2].at);
-	} else if (!is_clean_name(argv[3])) {
-		reply_error(out, "ERR %s cannot contain spaces, newlines or special characters.",
-		    text == &session->library ? "lib-name" : "lib-ver");
-	} else {
-		set_text(text, argv[3]);
-		reply_simple(out, "OK");
-	}
-}
-
-static void
-client_info(struct client *client, struct buf *out, const struct slice *argv, size_t argc)
-{
-	const struct client_session *session = client_session(client);
-	struct buf line = BUF_EMPTY;
-
-	(void)argv, (void)argc;
-	buf_printf(&line,
-	    "id=%" PRId64 " addr=%s name=%s age=%" PRId64 " db=0 resp=%d lib-name=%s lib-ver=%s\n",
-	    session->id, session->address, session->name != NULL ? session->name : "",
-	    (clock_mono_ms() - session->connected_ms) / 1000, session->resp,
-	    session->library != NULL ? session->library : "",
-	    session->lib_version != NULL ? session->lib_version : "");
-	reply_verbatim(out, session->resp, buf_slice(&line));
-	buf_free(&line);
-}
-
-static void
-client_on_off(struct client *client, struct buf *out, const struct slice *argv, size_t argc)
-{
-	(void)client, (void)argc;
-	if (is_word(argv[2], "ON") || is_word(argv[2], "OFF"))
-		reply_simple(out, "OK"); /* nothing of a client's is evicted here */
-	else
-		reply_error(out, "ERR syntax error");
-}
-
-static void
-client_reply_mode(struct client *client, struct buf *out, const struct slice *argv, size_t argc)
-{
-	(void)client, (void)argc;
-	if (is_word(argv[2], "ON"))
-		reply_simple(out, "OK");
-	else
-		reply_error(out, "ERR this version of sidecar offers CLIENT REPLY ON only");
-}
-
-static const struct client_command {
-	const char *name;
-	size_t argc;
-	local_fn handle;
-} client_commands[] = {
-	{ "id", 2, client_id },
-	{ "info", 2, client_info },
-	{ "getname", 2, client_getname },
-	{ "setname", 3, client_setname },
-	{ "setinfo", 4, client_setinfo },
-	{ "no-evict", 3, client_on_off },
-	{ "no-touch", 3, client_on_off },
-	{ "reply", 3, client_reply_mode },
-};
-
-static void
-do_client(struct client *client, struct buf *out, const struct slice *argv, size_t argc)
-{
-	for (size_t i = 0; i < sizeof(client_commands) / sizeof(client_commands[0]); i++) {
-		const struct client_command *command = &client_commands[i];
-		if (!is_word(argv[1], command->name))
-			continue;
-		if (argc != command->argc)
-			reply_error(out, "ERR wrong number of arguments for 'client|%s' command",
-			    command->name);
-		else
-			command->handle(client, out, argv, argc);
-		return;
-	}
-	reply_error(out, "ERR unknown subcommand '%.*s'. Try CLIENT HELP.", (int)argv[1].len,
-	    argv[1].at);
 }
 
 /* ---- the table ---- */
@@ -384,7 +251,7 @@ static const struct {
 	{ "select", 2, 2, do_select },
 	{ "quit", 1, SIZE_MAX, do_quit },
 	{ "reset", 1, 1, do_reset },
-	{ "client", 2, SIZE_MAX, do_client },
+	{ "client", 2, SIZE_MAX, NULL }, /* see local_handle() */
 };
 
 void
@@ -398,6 +265,8 @@ local_handle(struct client *client, const struct request_parser *parser)
 		if (parser->argc < local_commands[i].min_argc ||
 		    parser->argc > local_commands[i].max_argc)
 			wrong_arity(out, local_commands[i].name);
+		else if (local_commands[i].handle == NULL)
+			client_command(client, parser);
 		else
 			local_commands[i].handle(client, out, parser->argv, parser->argc);
 		return;

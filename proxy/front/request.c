@@ -16,6 +16,8 @@
 
 #include "base/alloc.h"
 #include "base/resp.h"
+#include "front/client_pause.h"
+#include "front/client_redirect.h"
 #include "front/local.h"
 #include "front/reads.h"
 #include "front/session.h"
@@ -246,7 +248,8 @@ handle_shared(struct client *client, const struct request_parser *parser)
 		return true;
 	}
 	const struct command_info *info = command_find(parser->argv, parser->argc);
-	if (!session_is_needed(parser, info)) {
+	if (!session_is_needed(parser, info) &&
+	    !pause_holds(client_front(client), parser, info)) {
 		handle_by_class(client, parser, info);
 		return true;
 	}
@@ -263,6 +266,9 @@ handle_in_session(struct client *client, const struct request_parser *parser)
 {
 	const struct command_info *info = command_find(parser->argv, parser->argc);
 
+	/* What is answered here comes before what Redis says next. */
+	if (client_has_slots(client))
+		return false;
 	switch (session_take(client_redis_session(client), parser, info)) {
 	case SESSION_NOT_NOW:
 		return false;
@@ -278,6 +284,34 @@ handle_in_session(struct client *client, const struct request_parser *parser)
 	else
 		local_handle(client, parser);
 	return true;
+}
+
+static bool
+handle_allowed(struct client *client, const struct request_parser *parser)
+{
+	return client_redis_session(client) != NULL ? handle_in_session(client, parser)
+						    : handle_shared(client, parser);
+}
+
+static bool
+handle_tracking(struct client *client, const struct request_parser *parser)
+{
+	struct translation translation;
+	bool is_handled;
+
+	switch (redirect_translate(client, parser, &translation)) {
+	case REDIRECT_LATER:
+		return false;
+	case REDIRECT_REFUSED:
+		return true;
+	case REDIRECT_TRANSLATED:
+		is_handled = handle_allowed(client, &translation.parser);
+		translation_free(&translation);
+		return is_handled;
+	case REDIRECT_NONE:
+		break;
+	}
+	return handle_allowed(client, parser);
 }
 
 bool
@@ -296,6 +330,7 @@ request_handle(struct client *client, const struct request_parser *parser)
 		reply_denied(client, word);
 		return true;
 	}
-	return client_redis_session(client) != NULL ? handle_in_session(client, parser)
-						    : handle_shared(client, parser);
+	bool is_tracking = parser->argc > 2 && is_command(parser, SLICE("CLIENT")) &&
+	    slice_equal_nocase(parser->argv[1], SLICE("TRACKING"));
+	return is_tracking ? handle_tracking(client, parser) : handle_allowed(client, parser);
 }

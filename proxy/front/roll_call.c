@@ -34,11 +34,23 @@ on_arrived(struct letter *letter)
 	struct roll_call *call =
 	    (struct roll_call *)((char *)letter - offsetof(struct roll_call, letter));
 
-	call->visit(call, call->census->fronts[call->at]);
+	if (call->visit(call, roll_call_front(call)))
+		roll_call_resume(call);
+}
+
+void
+roll_call_resume(struct roll_call *call)
+{
 	if (call->left == 0)
 		call->end(call, true);
 	else
 		go_on(call);
+}
+
+struct front *
+roll_call_front(const struct roll_call *call)
+{
+	return call->census->fronts[call->at];
 }
 
 void

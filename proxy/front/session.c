@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "front/client_pause.h"
 #include "front/session_state.h"
 #include "ladder/dedicated.h"
 #include "ladder/keeper.h"
@@ -31,6 +32,7 @@ struct session {
 	struct buf written;  /* keys begun and not ended: length and bytes in turn */
 	int resp, resp_at_start;
 	bool is_id_lent;
+	struct session_waiter *waiters; /* for the id */
 	bool hangs_up; /* what was asked for cannot be done without its state */
 };
 
@@ -110,7 +112,8 @@ add_awaited(struct session *session, const struct session_effect *effect, bool i
 	awaited->effect = *effect;
 	awaited->effect.is_silent |= client_is_mute(session->client);
 	awaited->is_flush = is_flush;
-	awaited->due_ms = effect->may_block ? TIME_NEVER : clock_mono_ms() + timeout_ms;
+	bool is_held = effect->may_block || pause_lasts(client_front(session->client));
+	awaited->due_ms = is_held ? TIME_NEVER : clock_mono_ms() + timeout_ms;
 	/* Inside MULTI nothing runs before EXEC. */
 	awaited->ends_writes = !session->state.is_in_multi || effect->ends_multi;
 	*(session->last != NULL ? &session->last->next : &session->first) = awaited;
@@ -156,6 +159,23 @@ is_over(const struct session *session)
 	return session->first == NULL && !session_state_is_kept(&session->state);
 }
 
+static void
+tell_waiters(struct session *session, int64_t redis_id)
+{
+	while (session->waiters != NULL) {
+		struct session_waiter *waiter = session->waiters;
+		session->waiters = waiter->next;
+		waiter->ready(waiter, redis_id);
+	}
+}
+
+void
+session_wait(struct session *session, struct session_waiter *waiter)
+{
+	waiter->next = session->waiters;
+	session->waiters = waiter;
+}
+
 /* Frees it; `is_clean`: the connection may serve somebody else. */
 static void
 dispose(struct session *session, bool is_clean)
@@ -172,6 +192,7 @@ dispose(struct session *session, bool is_clean)
 		free(awaited);
 	}
 	client_set_session(session->client, NULL);
+	tell_waiters(session, 0);
 	buf_free(&session->waiting);
 	buf_free(&session->written);
 	free(session);
@@ -207,6 +228,8 @@ static void
 on_ready(void *arg)
 {
 	struct session *session = arg;
+
+	tell_waiters(session, dedicated_redis_id(session->dedicated));
 
 	if (session->waiting_commands > 0)
 		dedicated_send(session->dedicated, buf_slice(&session->waiting),
@@ -252,7 +275,8 @@ on_reply(char type, struct slice reply, void *arg)
 	bool is_wanted = type != '+' || what != SESSION_REPLY_PUSH || !client_is_mute(client);
 
 	if (what != SESSION_REPLY_SILENT && is_wanted)
-		buf_append_slice(client_stream(client), reply);
+		session_state_copy(&session->state, oldest != NULL ? &oldest->effect : NULL, reply,
+		    client_stream(client));
 	if (what != SESSION_REPLY_PUSH && oldest != NULL)
 		take_off_oldest(session);
 	if (is_over(session))
@@ -276,6 +300,15 @@ session_is_needed(const struct request_parser *parser, const struct command_info
 static const struct dedicated_events events = {
 	.ready = on_ready, .reply = on_reply, .closed = on_closed,
 };
+
+static void
+effect_of(struct client *client, const struct request_parser *parser,
+    const struct command_info *info, struct session_effect *effect)
+{
+	session_effect_of(parser, info, effect);
+	if (effect->verb == VERB_TRACKING)
+		effect->redirect = client_session(client)->redirect;
+}
 
 /* NULL: too many. */
 static struct session *
@@ -315,7 +348,7 @@ session_open(struct client *client, const struct request_parser *parser,
 	struct ladder_context *ladder = front_ladder(client_front(client));
 	struct session_effect effect;
 
-	session_effect_of(parser, info, &effect);
+	effect_of(client, parser, info, &effect);
 	if (!backends_redis_allows(ladder->backends)) {
 		backends_reply_down(ladder->backends, NULL, client_reply(client));
 		if (effect.needs_state)
@@ -339,14 +372,15 @@ session_take(struct session *session, const struct request_parser *parser,
 {
 	struct session_effect effect;
 
-	session_effect_of(parser, info, &effect);
+	effect_of(session->client, parser, info, &effect);
 	if (effect.is_local && !(session->state.is_in_multi && effect.may_queue)) {
 		if (!session_is_quiet(session))
 			return SESSION_NOT_NOW;
 		/* Redis knows best how to refuse it. */
 		bool is_refused = session->resp == 2 && !effect.is_for_subscribers &&
 		    session_state_is_subscribed(&session->state);
-		if (!is_refused)
+		bool is_of_redis = effect.is_tracking_info && session->state.is_tracking;
+		if (!is_refused && !is_of_redis)
 			return SESSION_LOCAL;
 	}
 	if (effect.needs_quiet && !session_is_quiet(session))

@@ -1,7 +1,11 @@
 /* See session_state.h. */
 #include "front/session_state.h"
 
+#include <inttypes.h>
+
 #include "base/resp.h"
+
+#define MAX_TRACKING_INFO 65536 /* longer ones are about something else */
 
 /* ---- commands ---- */
 
@@ -102,6 +106,8 @@ session_effect_of(const struct request_parser *parser, const struct command_info
 	    slice_to_int64(parser->argv[1], &effect->number)) {
 		effect->verb = VERB_SELECT;
 		effect->needs_session = effect->number != 0;
+	} else if (parser->argc == 2 && is_word(parser->argv[0], "client")) {
+		effect->is_tracking_info = is_word(parser->argv[1], "trackinginfo");
 	} else if (parser->argc >= 3 && is_word(parser->argv[0], "client") &&
 	    (is_word(parser->argv[1], "tracking") || is_word(parser->argv[1], "caching"))) {
 		effect->is_local = false;
@@ -278,6 +284,28 @@ session_state_reply(struct session_state *state, struct session_effect *oldest, 
 		state->queued++;
 	apply(state, oldest, type == '-');
 	return oldest->is_silent ? SESSION_REPLY_SILENT : SESSION_REPLY_ANSWER;
+}
+
+void
+session_state_copy(const struct session_state *state, const struct session_effect *oldest,
+    struct slice reply, struct buf *out)
+{
+	struct slice word = oldest != NULL && oldest->is_tracking_info
+	    ? SLICE("$8\r\nredirect\r\n:") : SLICE("$21\r\ntracking-redir-broken\r\n:");
+	const char *found = state->redirect == 0 || reply.len > MAX_TRACKING_INFO ? NULL
+	    : memmem(reply.at, reply.len, word.at, word.len);
+	const char *end = found == NULL ? NULL
+	    : memchr(found + word.len, '\r', (size_t)(reply.at + reply.len - found) - word.len);
+	bool is_about_it = reply.len > 0 && (reply.at[0] == '>' ||
+	    (oldest != NULL && oldest->is_tracking_info));
+
+	if (end == NULL || !is_about_it) {
+		buf_append_slice(out, reply);
+		return;
+	}
+	buf_append(out, reply.at, (size_t)(found - reply.at) + word.len);
+	buf_printf(out, "%" PRId64, state->redirect);
+	buf_append(out, end, (size_t)(reply.at + reply.len - end));
 }
 
 void
