@@ -23,7 +23,8 @@
 #define CONNECT_MS 5000
 #define PING_S 25           /* an idle listener is closed by Upstash, and by NATs */
 #define CLIENT_NAME "sidecar-coherence"
-#define FILL_SLOTS 4096
+#define FILL_SLOTS 16384    /* what finds no place is dropped, and asked for again */
+#define FILL_PROBES 8
 #define FILL_MS 5000        /* how long after a fill its own message may come */
 #define MAX_UNSENT (1 << 20) /* of what is to be published; beyond: drop everything */
 #define AGAIN_MS 250        /* a replica may lag behind the message: drop once more */
@@ -210,12 +211,16 @@ static bool
 is_own_fill(struct coherence *coherence, struct slice key)
 {
 	uint64_t hash = hash_bytes(key);
-	struct fill *fill = &coherence->fills[hash % FILL_SLOTS];
+	int64_t now_ms = clock_mono_ms();
+	bool is_own = false;
 
 	pthread_mutex_lock(&coherence->lock);
-	bool is_own = fill->hash == hash && clock_mono_ms() < fill->until_ms;
-	if (is_own)
-		fill->until_ms = 0;
+	for (size_t i = 0; i < FILL_PROBES && !is_own; i++) {
+		struct fill *fill = &coherence->fills[(hash + i) % FILL_SLOTS];
+		is_own = fill->hash == hash && now_ms < fill->until_ms;
+		if (is_own)
+			fill->until_ms = 0;
+	}
 	pthread_mutex_unlock(&coherence->lock);
 	return is_own;
 }
@@ -489,12 +494,18 @@ void
 coherence_note_fill(struct coherence *coherence, struct slice key)
 {
 	uint64_t hash = hash_bytes(key);
+	int64_t now_ms = clock_mono_ms();
 
 	if (coherence_mode_now(coherence) != COHERENCE_TRACKING)
 		return;
 	pthread_mutex_lock(&coherence->lock);
-	coherence->fills[hash % FILL_SLOTS] =
-	    (struct fill){ hash, clock_mono_ms() + FILL_MS };
+	for (size_t i = 0; i < FILL_PROBES; i++) {
+		struct fill *fill = &coherence->fills[(hash + i) % FILL_SLOTS];
+		if (fill->hash != hash && now_ms < fill->until_ms)
+			continue; /* somebody else's, and still waited for */
+		*fill = (struct fill){ hash, now_ms + FILL_MS };
+		break;
+	}
 	pthread_mutex_unlock(&coherence->lock);
 }
 
