@@ -31,41 +31,41 @@ test_add(struct test *test)
 	*end = test;
 }
 
-#define TEST(title)                                                                   \
-	static void title(void);                                                      \
-	static struct test test_##title = { #title, title, NULL };                    \
-	__attribute__((constructor)) static void add_##title(void)                    \
-	{                                                                             \
-		test_add(&test_##title);                                              \
-	}                                                                             \
+#define TEST(title) \
+	static void title(void); \
+	static struct test test_##title = { #title, title, NULL }; \
+	__attribute__((constructor)) static void add_##title(void) \
+	{ \
+		test_add(&test_##title); \
+	} \
 	static void title(void)
 
-#define CHECK(claim)                                                                  \
-	do {                                                                          \
-		if (!(claim)) {                                                       \
-			printf("%s:%d: not so: %s\n", __FILE__, __LINE__, #claim);    \
-			test_failures++;                                              \
-		}                                                                     \
+#define CHECK(claim) \
+	do { \
+		if (!(claim)) { \
+			printf("%s:%d: not so: %s\n", __FILE__, __LINE__, #claim); \
+			test_failures++; \
+		} \
 	} while (0)
 
-#define CHECK_INT(got, wanted)                                                        \
-	do {                                                                          \
-		int64_t got_ = (int64_t)(got), wanted_ = (int64_t)(wanted);           \
-		if (got_ != wanted_) {                                                \
-			printf("%s:%d: %s is %" PRId64 ", not %" PRId64 "\n",         \
-			    __FILE__, __LINE__, #got, got_, wanted_);                 \
-			test_failures++;                                              \
-		}                                                                     \
+#define CHECK_INT(got, wanted) \
+	do { \
+		int64_t got_ = (int64_t)(got), wanted_ = (int64_t)(wanted); \
+		if (got_ != wanted_) { \
+			printf("%s:%d: %s is %" PRId64 ", not %" PRId64 "\n", __FILE__, __LINE__, \
+			    #got, got_, wanted_); \
+			test_failures++; \
+		} \
 	} while (0)
 
-#define CHECK_TEXT(got, wanted)                                                       \
-	do {                                                                          \
-		const char *got_ = (got), *wanted_ = (wanted);                        \
-		if (got_ == NULL || strcmp(got_, wanted_) != 0) {                     \
-			printf("%s:%d: %s is \"%s\", not \"%s\"\n", __FILE__,         \
-			    __LINE__, #got, got_ != NULL ? got_ : "(null)", wanted_); \
-			test_failures++;                                              \
-		}                                                                     \
+#define CHECK_TEXT(got, wanted) \
+	do { \
+		const char *got_ = (got), *wanted_ = (wanted); \
+		if (got_ == NULL || strcmp(got_, wanted_) != 0) { \
+			printf("%s:%d: %s is \"%s\", not \"%s\"\n", __FILE__, __LINE__, #got, \
+			    got_ != NULL ? got_ : "(null)", wanted_); \
+			test_failures++; \
+		} \
 	} while (0)
 
 static inline int
@@ -84,10 +84,10 @@ test_run_all(void)
 	return failed > 0 || passed == 0;
 }
 
-#define TEST_MAIN                                                                     \
-	int main(void)                                                                \
-	{                                                                             \
-		return test_run_all();                                                \
+#define TEST_MAIN \
+	int main(void) \
+	{ \
+		return test_run_all(); \
 	}
 
 #endif

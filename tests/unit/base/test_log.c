@@ -212,8 +212,11 @@ TEST(a_key_appears_as_its_map_and_a_keyed_hash)
 
 TEST(what_may_be_somebodys_data_is_not_shown)
 {
-	static const char *const secrets[] = { "secret", "4111111111111111:card", "a b:c", ":secret",
-		"secretsecretsecretsecrets:1", "s\xc3\xa9" "cret:1", "", "user@example.com:1" };
+	static const char *const secrets[] = { "secret", "4111111111111111:card", "a b:c",
+		":secret", "secretsecretsecretsecrets:1",
+		"s\xc3\xa9"
+		"cret:1",
+		"", "user@example.com:1" };
 
 	for (size_t i = 0; i < sizeof(secrets) / sizeof(secrets[0]); i++) {
 		const char *name = name_of(secrets[i]);
@@ -222,7 +225,8 @@ TEST(what_may_be_somebodys_data_is_not_shown)
 	}
 	CHECK(strncmp(name_of("session.v2_x-y:secret"), "#", 1) == 0); /* digits are data */
 	CHECK(strncmp(name_of("session_x-y.z:secret"), "session_x-y.z:#", 15) == 0);
-	CHECK(strncmp(name_of("aaaaaaaaaaaaaaaaaaaaaaaa:1"), "aaaaaaaaaaaaaaaaaaaaaaaa:#", 26) == 0);
+	CHECK(strncmp(name_of("aaaaaaaaaaaaaaaaaaaaaaaa:1"), "aaaaaaaaaaaaaaaaaaaaaaaa:#", 26) ==
+	    0);
 }
 
 /* ---- repeats ---- */

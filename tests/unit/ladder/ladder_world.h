@@ -17,26 +17,29 @@
 #include "ladder/ladder.h"
 #include "wire/request.h"
 
-#define WORLD_INI                                                                     \
-	"[cache]\nttl = 30s\nnegative_ttl = 3s\nstale = 1h\nkeys = * !private:*\n"    \
-	"[redis]\nbudget = 60ms\ntimeout = 300ms\n[ladder]\ndeadline = 150ms\n"       \
-	"[map profile]\nkey = profile:{id}\n"                                         \
+#define WORLD_INI \
+	"[cache]\nttl = 30s\nnegative_ttl = 3s\nstale = 1h\nkeys = * !private:*\n" \
+	"[redis]\nbudget = 60ms\ntimeout = 300ms\n[ladder]\ndeadline = 150ms\n" \
+	"[map profile]\nkey = profile:{id}\n" \
 	"query = SELECT id, v FROM t WHERE id = ANY($1)\nfree = {\"tier\":\"free\"}\n" \
-	"[map vip]\nkey = vip:{id}\n"                                                 \
-	"query = SELECT id, v, valid_until FROM t WHERE id = ANY($1)\n"               \
+	"[map vip]\nkey = vip:{id}\n" \
+	"query = SELECT id, v, valid_until FROM t WHERE id = ANY($1)\n" \
 	"[map row]\nkey = row:{id:int}\nquery = SELECT id, v FROM t WHERE id = ANY($1)\n" \
-	"[map user]\nkey = user:{id}\ntype = hash\n"                                  \
+	"[map user]\nkey = user:{id}\ntype = hash\n" \
 	"query = SELECT id, v FROM t WHERE id = ANY($1)\nfree = {\"tier\":\"free\"}\n"
 
 /* A breaker that stays closed whatever happens, but when it is forced. */
 static const struct breaker_policy world_policy = {
-	.failures = 1000000, .failure_rate = 101, .open_ms = 60000, .max_open_ms = 60000,
+	.failures = 1000000,
+	.failure_rate = 101,
+	.open_ms = 60000,
+	.max_open_ms = 60000,
 };
 
 static struct world {
 	struct fake fake;
-	struct buf unread;         /* of the fake */
-	char asked[4000];          /* "GET a;MGET b c;" */
+	struct buf unread; /* of the fake */
+	char asked[4000];  /* "GET a;MGET b c;" */
 	struct settings *settings;
 	struct rules rules;
 	struct backends backends;
@@ -69,8 +72,9 @@ world_on_bytes(struct fake *fake, const char *bytes, size_t len)
 		/* Two answers in a row must not wait for each other (Nagle). */
 		setsockopt(fake->fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
 		if (slice_equal(parser.argv[0], SLICE("HELLO")))
-			fake_say(fake, parser.argv[1].at[0] == '3' ? "%1\r\n$2\r\nid\r\n:42\r\n"
-								   : "*2\r\n$2\r\nid\r\n:42\r\n");
+			fake_say(fake,
+			    parser.argv[1].at[0] == '3' ? "%1\r\n$2\r\nid\r\n:42\r\n"
+							: "*2\r\n$2\r\nid\r\n:42\r\n");
 		else
 			world_note(&parser);
 		buf_take(&world.unread, parser.len);
@@ -133,12 +137,12 @@ world_run_for(int64_t wait_ms)
 }
 
 /* Runs the loop until the claim is true. */
-#define AWAIT(claim)                                                                  \
-	do {                                                                          \
-		int64_t until_ = clock_mono_ms() + 3000;                              \
-		while (!(claim) && clock_mono_ms() < until_)                          \
-			world_turn();                                                 \
-		CHECK(claim);                                                         \
+#define AWAIT(claim) \
+	do { \
+		int64_t until_ = clock_mono_ms() + 3000; \
+		while (!(claim) && clock_mono_ms() < until_) \
+			world_turn(); \
+		CHECK(claim); \
 	} while (0)
 
 /* Waits until the fake was asked exactly this, and nothing else follows. */
@@ -182,15 +186,16 @@ world_memory_in(const char *key, int64_t in_ms)
 {
 	static char text[200];
 	struct cache_value value;
-	enum cache_find found = cache_find(world.backends.cache, slice_of(key),
-	    clock_mono_ms() + in_ms, &value, NULL);
+	enum cache_find found =
+	    cache_find(world.backends.cache, slice_of(key), clock_mono_ms() + in_ms, &value, NULL);
 
 	if (found == CACHE_MISS)
 		return "-";
 	struct slice bytes = value.bytes != NULL ? blob_slice(value.bytes)
-	    : value.kind == CACHE_OVER ? SLICE("over") : SLICE("absent");
-	snprintf(text, sizeof(text), "%s%.*s", found == CACHE_STALE ? "stale " : "",
-	    (int)bytes.len, bytes.at);
+	    : value.kind == CACHE_OVER           ? SLICE("over")
+						 : SLICE("absent");
+	snprintf(text, sizeof(text), "%s%.*s", found == CACHE_STALE ? "stale " : "", (int)bytes.len,
+	    bytes.at);
 	cache_value_release(&value);
 	return text;
 }

@@ -22,15 +22,17 @@ on_fetched(struct flight_waiter *waiter, const struct fetched *fetched)
 	reader->ended++;
 	reader->outcome = fetched->outcome;
 	if (fetched->bytes != NULL)
-		snprintf(reader->bytes, sizeof(reader->bytes), "%.*s",
-		    (int)fetched->bytes->len, fetched->bytes->bytes);
+		snprintf(reader->bytes, sizeof(reader->bytes), "%.*s", (int)fetched->bytes->len,
+		    fetched->bytes->bytes);
 }
 
 static struct flight_order
 order_of(const char *key, int resp)
 {
 	struct flight_order order = {
-		.key = slice_of(key), .may_keep = true, .link = { .resp = resp },
+		.key = slice_of(key),
+		.may_keep = true,
+		.link = { .resp = resp },
 	};
 
 	order.map = maps_find(world.rules.maps, order.key, &order.id);

@@ -1031,12 +1031,29 @@ one_of_the_crowd(void *arg)
 		snprintf(text, sizeof(text), "key:%d", which);
 		struct slice key = slice_of(text);
 		switch (draw / CROWD_KEYS % 16) {
-		case 0: write_one(which, key); break;
-		case 1: cache_drop(shared, key); break;
-		case 2: case 3: case 4: case 5: fetch_one(which, key); break;
-		case 6: if (i % 100 == 0) cache_drop_matching(shared, SLICE("key:1*")); break;
-		case 7: if (i % 400 == 0) cache_drop_all(shared); break;
-		default: read_one(which, key, draw % 2 == 0); break;
+		case 0:
+			write_one(which, key);
+			break;
+		case 1:
+			cache_drop(shared, key);
+			break;
+		case 2:
+		case 3:
+		case 4:
+		case 5:
+			fetch_one(which, key);
+			break;
+		case 6:
+			if (i % 100 == 0)
+				cache_drop_matching(shared, SLICE("key:1*"));
+			break;
+		case 7:
+			if (i % 400 == 0)
+				cache_drop_all(shared);
+			break;
+		default:
+			read_one(which, key, draw % 2 == 0);
+			break;
 		}
 	}
 	return NULL;

@@ -7,7 +7,10 @@ static struct map_settings
 map_of(const char *key)
 {
 	return (struct map_settings){
-		.name = "m", .key = (char *)key, .query = "SELECT 1", .free = "",
+		.name = "m",
+		.key = (char *)key,
+		.query = "SELECT 1",
+		.free = "",
 	};
 }
 
@@ -173,9 +176,13 @@ TEST(any_id_is_utf8_without_nul)
 		"\xe0\xa0\x80", "\xed\x9f\xbf", "\xee\x80\x80", "\xef\xbf\xbf", "\xf0\x90\x80\x80",
 		"\xf4\x8f\xbf\xbf", "caf\xc3\xa9", "\x01\x7f" };
 	static const char *const wrong[] = { "\x80", "\xbf", "\xc0\x80", "\xc1\xbf", "\xc2",
-		"\xc2" "a", "\xe0\x9f\xbf", "\xe0\xa0", "\xed\xa0\x80", "\xed\xbf\xbf",
-		"\xef\xbf", "\xef\xbf" "a", "\xf0\x8f\xbf\xbf", "\xf0\x90\x80", "\xf4\x90\x80\x80",
-		"\xf5\x80\x80\x80", "\xff", "\xfe", "ok\xff", "\xf8\x88\x80\x80\x80" };
+		"\xc2"
+		"a",
+		"\xe0\x9f\xbf", "\xe0\xa0", "\xed\xa0\x80", "\xed\xbf\xbf", "\xef\xbf",
+		"\xef\xbf"
+		"a",
+		"\xf0\x8f\xbf\xbf", "\xf0\x90\x80", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff",
+		"\xfe", "ok\xff", "\xf8\x88\x80\x80\x80" };
 
 	for (size_t i = 0; i < sizeof(right) / sizeof(right[0]); i++)
 		CHECK(accepts("p:{id}", right[i]));
@@ -261,7 +268,8 @@ TEST(a_free_hash_is_made_of_the_objects_members)
 {
 	CHECK_TEXT(free_of(MAP_HASH, "{\"tier\":\"free\",\"n\":-1.5}"),
 	    "$4\r\ntier\r\n$4\r\nfree\r\n$1\r\nn\r\n$4\r\n-1.5\r\n");
-	CHECK_TEXT(free_of(MAP_HASH, "{\"a\\u00e9\":\"x\\ny\"}"), "$3\r\na\xc3\xa9\r\n$3\r\nx\ny\r\n");
+	CHECK_TEXT(free_of(MAP_HASH, "{\"a\\u00e9\":\"x\\ny\"}"),
+	    "$3\r\na\xc3\xa9\r\n$3\r\nx\ny\r\n");
 	CHECK_TEXT(free_of(MAP_HASH, "{\"a\":{\"b\":1},\"c\":true}"),
 	    "$1\r\na\r\n$7\r\n{\"b\":1}\r\n$1\r\nc\r\n$4\r\ntrue\r\n");
 	CHECK_TEXT(free_of(MAP_HASH, "{\"\":\"\"}"), "$0\r\n\r\n$0\r\n\r\n");
@@ -279,7 +287,8 @@ TEST(a_query_that_names_valid_until_is_known_to_have_one)
 	static const struct {
 		const char *query;
 		bool has;
-	} cases[] = { { "SELECT id, v FROM t", false }, { "SELECT id, v, valid_until FROM t", true },
+	} cases[] = { { "SELECT id, v FROM t", false },
+		{ "SELECT id, v, valid_until FROM t", true },
 		{ "SELECT id, v, until AS VALID_UNTIL FROM t", true } };
 
 	for (int i = 0; i < 3; i++) {

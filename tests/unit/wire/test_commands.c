@@ -150,9 +150,10 @@ TEST(what_may_answer_otherwise_the_next_time_is_no_read_of_one_key)
 {
 	static const char *const others[] = { "ttl k", "pttl k", "srandmember k", "hrandfield k",
 		"zrandmember k", "randomkey", "dump k", "object idletime k", "object freq k",
-		"memory usage k", "touch k", "sscan k 0", "hscan k 0", "zscan k 0", "scan 0", "keys *",
-		"dbsize", "sort_ro k by w_*", "sinter a b", "pfcount a", "lcs a b", "xread streams s 0",
-		"xpending s g", "xinfo stream s", "exists a", "mget a", "eval_ro s 1 a", "lolwut" };
+		"memory usage k", "touch k", "sscan k 0", "hscan k 0", "zscan k 0", "scan 0",
+		"keys *", "dbsize", "sort_ro k by w_*", "sinter a b", "pfcount a", "lcs a b",
+		"xread streams s 0", "xpending s g", "xinfo stream s", "exists a", "mget a",
+		"eval_ro s 1 a", "lolwut" };
 
 	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
 		if (class_of(others[i]) == COMMAND_READ_KEY) {
@@ -288,10 +289,17 @@ TEST(what_does_not_write_names_no_key)
 /* ---- the table ---- */
 
 #define KEYS_RANGE(keyword, start, last, step, limit) \
-	{ KEYS_IN_RANGE, keyword, start, last, step, limit }
+	{ \
+		KEYS_IN_RANGE, keyword, start, last, step, limit \
+	}
 #define KEYS_COUNTED(keyword, start, where, first, step) \
-	{ KEYS_BY_COUNT, keyword, start, where, first, step }
-#define KEYS_ANYWHERE { KEYS_IN_ANY_PLACE, NULL, 0, 0, 0, 0 }
+	{ \
+		KEYS_BY_COUNT, keyword, start, where, first, step \
+	}
+#define KEYS_ANYWHERE \
+	{ \
+		KEYS_IN_ANY_PLACE, NULL, 0, 0, 0, 0 \
+	}
 
 static const struct command_info table[] = {
 #include "../../../proxy/wire/commands.inc"

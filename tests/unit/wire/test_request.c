@@ -53,8 +53,9 @@ words_within(struct slice bytes, const struct request_limits *limits)
 	if (result == REQUEST_WHOLE)
 		append_words(&text);
 	buf_append(&text, "", 1);
-	return result == REQUEST_WHOLE ? buf_slice(&text).at
-	    : result == REQUEST_PARTIAL ? "partial" : parser.error;
+	return result == REQUEST_WHOLE  ? buf_slice(&text).at
+	    : result == REQUEST_PARTIAL ? "partial"
+					: parser.error;
 }
 
 static const char *
@@ -341,9 +342,9 @@ check_all_splits(struct slice bytes, const struct request_limits *limits)
 		else
 			feed_byte_by_byte(bytes, limits, &pieces);
 		if (!slice_equal(buf_slice(&whole), buf_slice(&pieces))) {
-			printf("split at %zu: %.*s whole: %.*s pieces: %.*s", split,
-			    (int)bytes.len, bytes.at, (int)buf_len(&whole), whole.at,
-			    (int)buf_len(&pieces), pieces.at);
+			printf("split at %zu: %.*s whole: %.*s pieces: %.*s", split, (int)bytes.len,
+			    bytes.at, (int)buf_len(&whole), whole.at, (int)buf_len(&pieces),
+			    pieces.at);
 			test_failures++;
 			break;
 		}
@@ -355,10 +356,16 @@ check_all_splits(struct slice bytes, const struct request_limits *limits)
 TEST(a_command_cut_anywhere_reads_as_it_does_whole)
 {
 	static const char *const commands[] = {
-		"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n", "*0\r\n", "*-1\r\n",
+		"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n",
+		"*0\r\n",
+		"*-1\r\n",
 		"*3\r\n$3\r\nSET\r\n$0\r\n\r\n$12\r\n\r\n\r\n*1\r\n$1\r\n\r\n",
-		"PING\r\n", "SET k \"a b\\x41\" 'it\\'s'\r\n", "\r\n",
-		"*x\r\n", "*2\r\n$3\r\nGET\r\n$x\r\n", "*2\r\n$3\r\nGET\r\nk\r\n",
+		"PING\r\n",
+		"SET k \"a b\\x41\" 'it\\'s'\r\n",
+		"\r\n",
+		"*x\r\n",
+		"*2\r\n$3\r\nGET\r\n$x\r\n",
+		"*2\r\n$3\r\nGET\r\nk\r\n",
 		"ECHO \"a\"b\r\n",
 	};
 
@@ -460,7 +467,8 @@ TEST(words_appended_read_back_the_same)
 	struct buf out = BUF_EMPTY;
 
 	request_append(&out, argv, 3);
-	CHECK(slice_equal(buf_slice(&out), SLICE("*3\r\n$3\r\nSET\r\n$0\r\n\r\n$5\r\na\r\n\0b\r\n")));
+	CHECK(slice_equal(buf_slice(&out),
+	    SLICE("*3\r\n$3\r\nSET\r\n$0\r\n\r\n$5\r\na\r\n\0b\r\n")));
 	CHECK_INT(parse_new(buf_slice(&out), &wide), REQUEST_WHOLE);
 	CHECK_INT(parser.argc, 3);
 	for (size_t i = 0; i < 3; i++)
