@@ -71,4 +71,33 @@ struct front {
  * is handled. */
 void client_kill(struct client *client);
 
+/* ---- client.c ---- */
+const struct settings *client_settings(const struct client *client);
+/* Tells the event loop only when something changes. */
+void client_wait_for(struct client *client, short what);
+void client_enter(struct client *client, enum client_state state);
+/* The one way out: frees it. */
+void client_close(struct client *client);
+void client_forget_dirty(struct client *client);
+
+/* ---- client_send.c ---- */
+/* False: the connection is gone, and so is the client. */
+MUST_CHECK bool client_send_bytes(struct client *client, struct slice bytes, size_t *sent);
+void client_mark_dirty(struct client *client);
+bool client_owes_bytes(const struct client *client);
+bool client_owes_too_much(const struct client *client);
+/* Waits for something that may never come. */
+bool client_is_endless(const struct client *client);
+/* Everything that can be sent has been tried: what now? May free the client. */
+void client_settle(struct client *client);
+void client_flush(struct client *client);
+void slot_account(struct slot *slot);
+
+/* ---- client_receive.c ---- */
+void client_on_event(evutil_socket_t fd, short what, void *arg);
+/* Handles what it has sent before. */
+void client_handle_received(struct client *client);
+/* Takes what the socket holds now; false: the connection is gone. */
+MUST_CHECK bool client_receive_all(struct client *client);
+
 #endif

@@ -1,0 +1,216 @@
+/* What clients send: bytes to commands, batch by batch. */
+#include <errno.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "front/client_inside.h"
+#include "front/request.h"
+#include "wire/reply.h"
+
+/* ---- receiving ---- */
+
+static uint8_t
+keep_word(char *to, struct slice word)
+{
+	size_t len = word.len < LAST_WORD_SIZE ? word.len : LAST_WORD_SIZE;
+
+	memcpy(to, word.at, len);
+	return (uint8_t)len;
+}
+
+/* For CLIENT LIST, which looks the words up. SKIP is about the next command. */
+static void
+note_command(struct client_session *session, const struct request_parser *parser)
+{
+	session->last_len = keep_word(session->last, parser->argv[0]);
+	session->last_sub_len =
+	    parser->argc > 1 ? keep_word(session->last_sub, parser->argv[1]) : 0;
+	if (session->replies == REPLIES_SKIP)
+		session->replies = REPLIES_ON;
+	else if (session->replies == REPLIES_SKIP_NEXT)
+		session->replies = REPLIES_SKIP;
+}
+
+/* False: not before everything that came before it has been answered. */
+static bool
+handle_command(struct client *client, const struct request_parser *parser)
+{
+	if (!request_handle(client, parser))
+		return false;
+	note_command(&client->session, parser);
+	/* A reply that was known at once, behind one that is not. */
+	if (client->last != NULL && client->last->is_done)
+		slot_account(client->last);
+	return true;
+}
+
+/* Handles whole commands in `bytes`; returns how many bytes they had. */
+static size_t
+handle_commands(struct client *client, struct slice bytes)
+{
+	struct front *front = client->front;
+	const struct settings *settings = client_settings(client);
+	size_t at = 0;
+
+	while (client->state == CLIENT_READING && at < bytes.len) {
+		struct request_limits limits = {
+			.max_bytes = settings->listen.max_request,
+			.max_args = settings->listen.max_args,
+			.is_stranger = !client->session.is_authenticated,
+		};
+		struct slice rest = { bytes.at + at, bytes.len - at };
+		enum request_parse parsed =
+		    request_parse(&front->parser, &client->progress, &limits, rest);
+		if (parsed == REQUEST_PARTIAL)
+			break;
+		if (parsed == REQUEST_BROKEN) {
+			reply_error(client_reply(client), "%s", front->parser.error);
+			client_finish(client);
+			break;
+		}
+		if (front->parser.argc > 0 && !handle_command(client, &front->parser)) {
+			client->waits_for_quiet = true;
+			client_enter(client, CLIENT_PAUSED);
+			break;
+		}
+		at += front->parser.len;
+		/* What waits in the shared buffer is on its way out, too. */
+		if (client_owes_too_much(client) ||
+		    buf_len(&front->out) > (size_t)settings->listen.output_limit) {
+			if (client->state == CLIENT_READING)
+				client_enter(client, CLIENT_PAUSED);
+		}
+	}
+	return at;
+}
+
+/* Sends the shared buffer; the socket's leftovers become the client's own.
+ * False: the client is gone. */
+MUST_CHECK static bool
+send_shared(struct client *client)
+{
+	struct front *front = client->front;
+	size_t sent = 0;
+
+	if (buf_len(&front->out) == 0)
+		return true;
+	bool is_alive = buf_len(&client->out) > 0 ||
+	    client_send_bytes(client, buf_slice(&front->out), &sent);
+	if (is_alive && sent < buf_len(&front->out)) {
+		buf_take(&front->out, sent);
+		buf_append_slice(&client->out, buf_slice(&front->out));
+	}
+	buf_reset(&front->out);
+	return is_alive;
+}
+
+static void
+count_batch(struct front *front, int64_t started_us, int64_t hits_before)
+{
+	int64_t answered = counter_get(&front->metrics->ladder.hits) - hits_before;
+
+	/* One clock for the batch: each of its hits took at most this long. */
+	if (answered > 0)
+		histogram_add_many(&front->metrics->ladder.seconds[RUNG_MEMORY],
+		    clock_mono_us() - started_us, answered);
+}
+
+/* Handles what is in client->in, or in the shared buffer (`fresh`). */
+static void
+handle_batch(struct client *client, struct slice fresh)
+{
+	struct front *front = client->front;
+	int64_t started_us = clock_mono_us();
+	int64_t hits_before = counter_get(&front->metrics->ladder.hits);
+	bool is_own = buf_len(&client->in) > 0;
+	struct slice bytes = is_own ? buf_slice(&client->in) : fresh;
+
+	client->session.active_ms = started_us / 1000;
+	front->handling = client;
+	size_t handled = handle_commands(client, bytes);
+	front->handling = NULL;
+	if (client->state >= CLIENT_FINISHING)
+		buf_free(&client->in); /* nobody will ask for the rest */
+	else if (is_own)
+		buf_take(&client->in, handled);
+	else
+		buf_append(&client->in, bytes.at + handled, bytes.len - handled);
+	count_batch(front, started_us, hits_before);
+	/* An end with a whole command before it has been handled; half a command
+	 * will never be whole. */
+	if (client->is_at_end && client->state == CLIENT_READING)
+		client_finish(client);
+	if (!send_shared(client))
+		return;
+	client_settle(client);
+}
+
+void
+client_handle_received(struct client *client)
+{
+	handle_batch(client, SLICE_NONE);
+}
+
+/* -1: gone. Otherwise how many bytes came; 0 also for "none now". */
+static ssize_t
+receive(struct client *client, char *at, size_t size)
+{
+	ssize_t n = recv(client->fd, at, size, 0);
+	int error = errno;
+
+	if (n == 0)
+		client->is_at_end = true;
+	if (n < 0 && error != EAGAIN && error != EINTR)
+		return -1;
+	return n > 0 ? n : 0;
+}
+
+static void
+on_readable(struct client *client)
+{
+	struct front *front = client->front;
+	bool has_rest = buf_len(&client->in) > 0;
+	char *at = has_rest ? buf_reserve(&client->in, READ_BYTES) : front->in;
+	ssize_t n = receive(client, at, READ_BYTES);
+
+	if (n < 0 || (client->state == CLIENT_LINGERING && client->is_at_end)) {
+		client_close(client);
+		return;
+	}
+	if (client->state != CLIENT_READING) {
+		client_settle(client); /* lingering: what comes now is nobody's */
+		return;
+	}
+	if (has_rest)
+		buf_added(&client->in, (size_t)n);
+	handle_batch(client, slice_make(front->in, has_rest ? 0 : (size_t)n));
+}
+
+void
+client_on_event(evutil_socket_t fd, short what, void *arg)
+{
+	struct client *client = arg;
+
+	(void)fd;
+	/* Writing first: it may free the client, and then nothing is read. */
+	if ((what & EV_CLOSED) != 0)
+		client_close(client);
+	else if ((what & EV_WRITE) != 0)
+		client_flush(client);
+	else if ((what & EV_READ) != 0)
+		on_readable(client);
+}
+
+/* What the socket holds now; false: the client is gone. */
+bool
+client_receive_all(struct client *client)
+{
+	ssize_t n;
+
+	do {
+		n = receive(client, buf_reserve(&client->in, READ_BYTES), READ_BYTES);
+		if (n > 0)
+			buf_added(&client->in, (size_t)n);
+	} while (n == READ_BYTES);
+	return n >= 0;
+}

@@ -1,0 +1,256 @@
+/*
+ * What clients are sent: replies in the order of commands, as far as the
+ * socket takes them; and what follows when it has taken all, or does not.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "front/client_inside.h"
+#include "front/session.h"
+
+#define LINGER_MS 2000 /* for a client to hang up, once it has all it is owed */
+
+/* ---- sending ---- */
+
+/* False: the connection is gone, and so is the client. */
+bool
+client_send_bytes(struct client *client, struct slice bytes, size_t *sent)
+{
+	*sent = 0;
+	if (bytes.len == 0)
+		return true;
+	ssize_t n = send(client->fd, bytes.at, bytes.len, MSG_NOSIGNAL);
+	int error = errno;
+	if (n < 0 && error != EAGAIN && error != EINTR) {
+		client_close(client);
+		return false;
+	}
+	*sent = n > 0 ? (size_t)n : 0;
+	return true;
+}
+
+void
+client_mark_dirty(struct client *client)
+{
+	if (client->is_dirty)
+		return;
+	client->is_dirty = true;
+	client->next_dirty = client->front->dirty;
+	client->front->dirty = client;
+}
+
+bool
+client_owes_bytes(const struct client *client)
+{
+	return buf_len(&client->out) + client->slot_bytes >
+	    (size_t)client_settings(client)->listen.output_limit;
+}
+
+bool
+client_owes_too_much(const struct client *client)
+{
+	const struct settings *settings = client_settings(client);
+
+	return client_owes_bytes(client) || client->slot_count >= (size_t)settings->listen.max_pipeline ||
+	    (client->redis != NULL &&
+	    session_unsent(client->redis) > (size_t)settings->listen.output_limit);
+}
+
+static bool
+may_go_on(const struct client *client)
+{
+	return client->waits_for_quiet ? client_is_quiet(client) : !client_owes_too_much(client);
+}
+
+/* Waits for something that may never come. */
+bool
+client_is_endless(const struct client *client)
+{
+	return client->redis != NULL && session_may_never_end(client->redis);
+}
+
+static void
+on_lingered(struct deadline *deadline)
+{
+	client_close((struct client *)((char *)deadline - offsetof(struct client, linger)));
+}
+
+
+/* Everything that can be sent has been tried: what now? May free the client. */
+void
+client_settle(struct client *client)
+{
+	bool is_idle = client_is_quiet(client) && buf_len(&client->out) == 0;
+
+	if (client->redis != NULL)
+		session_pause(client->redis, client_owes_bytes(client));
+	if (client->state == CLIENT_PAUSED && may_go_on(client)) {
+		client->waits_for_quiet = false;
+		client_enter(client, CLIENT_READING);
+		client_handle_received(client); /* what it has sent before; settles again */
+		return;
+	}
+	if (client->state == CLIENT_FINISHING && client->is_at_end && client_is_endless(client)) {
+		client_close(client);
+		return;
+	}
+	if (client->state == CLIENT_FINISHING && is_idle) {
+		if (client->is_at_end || shutdown(client->fd, SHUT_WR) != 0) {
+			client_close(client);
+			return;
+		}
+		client_enter(client, CLIENT_LINGERING);
+		client->linger.on_due = on_lingered;
+		deadlines_add(client->front->ladder->deadlines, &client->linger,
+		    clock_mono_ms() + LINGER_MS);
+	}
+	bool wants_more = client->state == CLIENT_READING || client->state == CLIENT_LINGERING;
+	/* Who is paused is not read, and yet it matters when it hangs up. */
+	client_wait_for(client, (short)((wants_more && !client->is_at_end ? EV_READ : 0) |
+	    (buf_len(&client->out) > 0 ? EV_WRITE : 0) |
+	    (client->state == CLIENT_PAUSED && client_is_endless(client) ? EV_CLOSED : 0)));
+}
+
+void
+client_flush(struct client *client)
+{
+	size_t sent;
+
+	if (!client_send_bytes(client, buf_slice(&client->out), &sent))
+		return;
+	buf_take(&client->out, sent);
+	client_settle(client);
+}
+
+void
+front_flush(struct front *front)
+{
+	while (front->dirty != NULL) {
+		struct client *client = front->dirty;
+		client_forget_dirty(client);
+		client_flush(client);
+	}
+}
+
+/* ---- replies ---- */
+
+struct slot *
+slot_new(struct client *client)
+{
+	struct slot *slot = alloc_zero(sizeof(*slot));
+
+	slot->client = client;
+	slot->resp = client->session.resp;
+	/* Until it is answered, a copy of the command waits somewhere. */
+	slot->counted = client->front->parser.len;
+	client->slot_bytes += slot->counted;
+	slot->is_mute = client_is_mute(client);
+	*(client->last != NULL ? &client->last->next : &client->first) = slot;
+	client->last = slot;
+	client->slot_count++;
+	return slot;
+}
+
+struct buf *
+slot_out(struct slot *slot)
+{
+	return &slot->out;
+}
+
+int
+slot_resp(const struct slot *slot)
+{
+	return slot->resp;
+}
+
+/* Counts what a slot's reply holds, now that no more is coming. */
+void
+slot_account(struct slot *slot)
+{
+	slot->client->slot_bytes += buf_len(&slot->out) - slot->counted;
+	slot->counted = buf_len(&slot->out);
+}
+
+/* Moves the replies that are at the head of the row and known to the client:
+ * behind those of this batch that wait in the shared buffer, if there are. */
+static void
+take_done_slots(struct client *client)
+{
+	struct front *front = client->front;
+	struct buf *to = front->handling == client ? &front->out : &client->out;
+
+	while (client->first != NULL && client->first->is_done) {
+		struct slot *slot = client->first;
+		client->first = slot->next;
+		if (client->first == NULL)
+			client->last = NULL;
+		client->slot_count--;
+		client->slot_bytes -= slot->counted;
+		if (!slot->is_mute)
+			buf_append_slice(to, buf_slice(&slot->out));
+		buf_free(&slot->out);
+		free(slot);
+	}
+}
+
+void
+slot_done(struct slot *slot)
+{
+	struct client *client = slot->client;
+
+	slot->is_done = true;
+	if (client == NULL) {
+		buf_free(&slot->out);
+		free(slot);
+		return;
+	}
+	slot_account(slot);
+	if (client->first == slot) {
+		take_done_slots(client);
+		client_mark_dirty(client);
+	}
+}
+
+struct buf *
+client_stream(struct client *client)
+{
+	/* A session begins when nothing is owed, and is sent nothing while slots
+	 * wait: all that comes then are pushes, which belong to no place. */
+	return &client->out;
+}
+
+void
+client_wake(struct client *client)
+{
+	client_mark_dirty(client);
+}
+
+struct buf *
+client_reply(struct client *client)
+{
+	if (client_is_mute(client)) {
+		buf_reset(&client->front->nowhere);
+		return &client->front->nowhere;
+	}
+	if (client->first == NULL)
+		return &client->front->out;
+	/* A reply that is known behind one that is not. What is written into it
+	 * counts when the command has been handled: see handle_command(). */
+	if (!client->last->is_done || client->last->is_mute) {
+		struct slot *slot = slot_new(client);
+		slot->is_done = true;
+	}
+	return &client->last->out;
+}
+
+void
+client_finish(struct client *client)
+{
+	if (client->state < CLIENT_FINISHING)
+		client_enter(client, CLIENT_FINISHING);
+}
