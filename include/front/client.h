@@ -97,7 +97,8 @@ struct buf *client_stream(struct client *client);
 void client_wake(struct client *client);
 struct client_session *client_session(struct client *client);
 
-/* Where the reply of the command being handled goes, when it is known now. */
+/* Where the reply of the command being handled (or answered) goes, when it is
+ * known now. */
 struct buf *client_reply(struct client *client);
 /* Hang up once everything so far has been sent. */
 void client_finish(struct client *client);

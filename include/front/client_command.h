@@ -12,6 +12,9 @@
 /* CLIENT <subcommand> ...; argc >= 2. Answers now or later. */
 void client_command(struct client *client, const struct request_parser *parser);
 
+/* Known, and of as many words as it takes; argc >= 2. */
+bool client_command_is_whole(const struct request_parser *parser);
+
 /* A name or the like, as CLIENT SETNAME allows it. */
 bool client_name_is_clean(struct slice name);
 

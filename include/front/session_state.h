@@ -37,7 +37,7 @@ struct session_effect {
 	bool needs_quiet;
 	bool is_local;       /* about the client, not about Redis */
 	bool is_for_subscribers; /* QUIT and RESET: allowed even in RESP2 */
-	bool may_queue;      /* but inside MULTI it is Redis's to queue or refuse */
+	bool may_queue;      /* but inside MULTI it has its place in the queue */
 	bool is_silent;      /* the client hears nothing of the reply */
 };
 
@@ -45,7 +45,7 @@ struct session_state {
 	bool is_in_multi, is_watching, is_monitoring, is_tracking, has_flushed;
 	bool is_broadcast, is_target; /* of tracking; others redirect theirs to it */
 	int64_t redirect, database;
-	int64_t queued; /* commands since MULTI */
+	int64_t queued; /* commands since MULTI, as far as Redis has said so */
 	int64_t channels, patterns, shards; /* subscribed to */
 };
 

@@ -205,14 +205,37 @@ static const struct client_subcommand {
 	{ "help", 2, 2, true, client_help },
 };
 
+static const struct client_subcommand *
+find(struct slice name)
+{
+	for (size_t i = 0; i < sizeof(subcommands) / sizeof(subcommands[0]); i++) {
+		if (is_word(name, subcommands[i].name))
+			return &subcommands[i];
+	}
+	return NULL;
+}
+
+static bool
+is_wrong(const struct client_subcommand *sub, size_t argc)
+{
+	return argc < sub->min || (sub->is_exact && argc > sub->max) || sub->handle == NULL;
+}
+
+bool
+client_command_is_whole(const struct request_parser *parser)
+{
+	const struct client_subcommand *sub = find(parser->argv[1]);
+
+	return sub != NULL && !is_wrong(sub, parser->argc);
+}
+
 static void
 run(const struct client_subcommand *sub, struct client *client,
     const struct request_parser *parser, struct buf *out)
 {
 	struct slice name = parser->argv[1];
-	bool is_wrong = parser->argc < sub->min || (sub->is_exact && parser->argc > sub->max);
 
-	if (is_wrong || sub->handle == NULL)
+	if (is_wrong(sub, parser->argc))
 		reply_error(out, "ERR wrong number of arguments for 'client|%s' command", sub->name);
 	else if (parser->argc > sub->max)
 		reply_error(out, "ERR unknown subcommand or wrong number of arguments for '%.*s'. "
@@ -227,14 +250,13 @@ client_command(struct client *client, const struct request_parser *parser)
 	struct buf *out = client_reply(client);
 	struct slice name = parser->argv[1];
 
-	for (size_t i = 0; i < sizeof(subcommands) / sizeof(subcommands[0]); i++) {
-		if (is_word(name, subcommands[i].name)) {
-			run(&subcommands[i], client, parser, out);
-			return;
-		}
-	}
-	reply_error(out, "ERR unknown subcommand '%.*s'. Try CLIENT HELP.", (int)name.len,
-	    name.at);
+	const struct client_subcommand *sub = find(name);
+
+	if (sub != NULL)
+		run(sub, client, parser, out);
+	else
+		reply_error(out, "ERR unknown subcommand '%.*s'. Try CLIENT HELP.",
+		    (int)name.len, name.at);
 }
 
 /* ---- help ---- */

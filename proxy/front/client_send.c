@@ -88,7 +88,8 @@ client_settle(struct client *client)
 	bool is_idle = client_is_quiet(client) && buf_len(&client->out) == 0;
 
 	if (client->redis != NULL)
-		session_pause(client->redis, client_owes_bytes(client));
+		session_pause(client->redis,
+		    client_owes_bytes(client) || client->first != NULL);
 	if (client->state == CLIENT_PAUSED && may_go_on(client)) {
 		client->waits_for_quiet = false;
 		client_enter(client, CLIENT_READING);
@@ -238,7 +239,7 @@ client_reply(struct client *client)
 		return &client->front->nowhere;
 	}
 	if (client->first == NULL)
-		return &client->front->out;
+		return client->front->handling == client ? &client->front->out : &client->out;
 	/* A reply that is known behind one that is not. What is written into it
 	 * counts when the command has been handled: see handle_command(). */
 	if (!client->last->is_done || client->last->is_mute) {

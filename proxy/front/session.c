@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "front/client_pause.h"
+#include "front/session_exec.h"
 #include "front/session_state.h"
 #include "ladder/dedicated.h"
 #include "ladder/keeper.h"
@@ -19,6 +20,7 @@ struct awaited {
 	struct session_effect effect;
 	int64_t due_ms; /* TIME_NEVER: it may block */
 	bool ends_writes, is_flush;
+	struct deferred *deferred; /* what it stands in for; NULL: itself */
 };
 
 struct session {
@@ -33,6 +35,9 @@ struct session {
 	int resp, resp_at_start;
 	bool is_id_lent;
 	struct session_waiter *waiters; /* for the id */
+	struct deferred *deferred;      /* queued in MULTI, to be run when EXEC is answered */
+	bool has_deferred;
+	bool awaits_exec;               /* with such in it: nothing may overtake them */
 	bool hangs_up; /* what was asked for cannot be done without its state */
 };
 
@@ -146,9 +151,21 @@ forward(struct session *session, const struct request_parser *parser,
 	if (is_flush)
 		cache_drop_all(ladder_of(session)->backends->cache);
 	session->hangs_up |= effect->needs_state;
+	session->awaits_exec |= effect->ends_multi && session->has_deferred;
 	add_awaited(session, effect, is_flush);
 	session_state_sent(&session->state, effect);
 	send_out(session, parser->raw);
+}
+
+/* Inside MULTI, and answered by ourselves. */
+static void
+defer(struct session *session, const struct request_parser *parser,
+    const struct session_effect *effect)
+{
+	session->has_deferred = true;
+	add_awaited(session, effect, false);
+	session->last->deferred = deferred_new(parser->raw);
+	send_out(session, EXEC_STAND_IN);
 }
 
 /* ---- the end ---- */
@@ -189,8 +206,10 @@ dispose(struct session *session, bool is_clean)
 	while (session->first != NULL) {
 		struct awaited *awaited = session->first;
 		session->first = awaited->next;
+		deferred_free(awaited->deferred);
 		free(awaited);
 	}
+	deferred_free(session->deferred);
 	client_set_session(session->client, NULL);
 	tell_waiters(session, 0);
 	buf_free(&session->waiting);
@@ -258,8 +277,48 @@ take_off_oldest(struct session *session)
 	if (awaited->is_flush || awaited->effect.ends_multi)
 		session_state_flush(&session->state, ladder_of(session)->backends->cache,
 		    awaited->is_flush);
+	deferred_free(awaited->deferred);
 	free(awaited);
 	watch_oldest(session);
+}
+
+/* Redis has queued the stand-in. */
+static void
+note_queued(struct session *session, struct awaited *awaited)
+{
+	struct deferred **end = &session->deferred;
+
+	while (*end != NULL)
+		end = &(*end)->next;
+	*end = awaited->deferred;
+	awaited->deferred->index = session->state.queued - 1;
+	awaited->deferred = NULL;
+}
+
+/* EXEC with commands of ours in it, or what has come of it. */
+static void
+finish_exec(struct session *session, struct slice reply)
+{
+	exec_write(session->client, session->deferred, reply, session->first->effect.is_silent);
+	/* Nothing may come in between, not even a push. */
+	if (client_has_slots(session->client))
+		dedicated_pause(session->dedicated, true);
+	deferred_free(session->deferred);
+	session->deferred = NULL;
+	session->has_deferred = session->awaits_exec = false;
+}
+
+static void
+pass_on(struct session *session, enum session_reply what, char type, struct slice reply)
+{
+	struct client *client = session->client;
+	const struct awaited *oldest = session->first;
+	/* What MONITOR shows counts as replies. */
+	bool is_wanted = type != '+' || what != SESSION_REPLY_PUSH || !client_is_mute(client);
+
+	if (what != SESSION_REPLY_SILENT && is_wanted)
+		session_state_copy(&session->state, oldest != NULL ? &oldest->effect : NULL, reply,
+		    client_stream(client));
 }
 
 static void
@@ -270,14 +329,15 @@ on_reply(char type, struct slice reply, void *arg)
 	struct awaited *oldest = session->first;
 	enum session_reply what = session_state_reply(&session->state,
 	    oldest != NULL ? &oldest->effect : NULL, session->resp, type, reply);
+	bool is_answer = what != SESSION_REPLY_PUSH && oldest != NULL;
 
-	/* What MONITOR shows counts as replies. */
-	bool is_wanted = type != '+' || what != SESSION_REPLY_PUSH || !client_is_mute(client);
-
-	if (what != SESSION_REPLY_SILENT && is_wanted)
-		session_state_copy(&session->state, oldest != NULL ? &oldest->effect : NULL, reply,
-		    client_stream(client));
-	if (what != SESSION_REPLY_PUSH && oldest != NULL)
+	if (is_answer && oldest->deferred != NULL && slice_equal(reply, SLICE("+QUEUED\r\n")))
+		note_queued(session, oldest);
+	if (is_answer && oldest->effect.verb == VERB_EXEC && session->has_deferred)
+		finish_exec(session, reply);
+	else
+		pass_on(session, what, type, reply);
+	if (is_answer)
 		take_off_oldest(session);
 	if (is_over(session))
 		dispose(session, true);
@@ -373,6 +433,13 @@ session_take(struct session *session, const struct request_parser *parser,
 	struct session_effect effect;
 
 	effect_of(session->client, parser, info, &effect);
+	if (session->awaits_exec)
+		return SESSION_NOT_NOW;
+	if (effect.is_local && effect.may_queue && session->state.is_in_multi &&
+	    exec_may_defer(parser)) {
+		defer(session, parser, &effect);
+		return SESSION_TOOK;
+	}
 	if (effect.is_local && !(session->state.is_in_multi && effect.may_queue)) {
 		if (!session_is_quiet(session))
 			return SESSION_NOT_NOW;
@@ -433,7 +500,9 @@ session_unsent(const struct session *session)
 void
 session_pause(struct session *session, bool is_paused)
 {
-	dedicated_pause(session->dedicated, is_paused);
+	/* Its greeting has to be read in any case. */
+	if (dedicated_is_ready(session->dedicated))
+		dedicated_pause(session->dedicated, is_paused);
 }
 
 void

@@ -39,8 +39,8 @@ static const struct {
 	const char *name;
 	bool may_queue, is_for_subscribers;
 } local[] = {
-	{ "auth", false, false }, { "quit", false, true }, { "reset", false, true },
-	{ "hello", false, false }, { "sidecar", false, true }, { "client", true, false },
+	{ "auth", true, false }, { "quit", false, true }, { "reset", false, true },
+	{ "hello", true, false }, { "sidecar", false, true }, { "client", true, false },
 };
 
 static bool
@@ -136,10 +136,9 @@ void
 session_state_sent(struct session_state *state, const struct session_effect *effect)
 {
 	/* What follows MULTI is queued from the moment it is sent. */
-	if (effect->verb == VERB_MULTI) {
-		state->queued = state->is_in_multi ? state->queued : 0;
+	if (effect->verb == VERB_MULTI)
 		state->is_in_multi = true;
-	} else if (effect->ends_multi)
+	else if (effect->ends_multi)
 		state->is_in_multi = false;
 }
 
@@ -256,6 +255,9 @@ apply(struct session_state *state, const struct session_effect *effect, bool is_
 		state->redirect = state->is_tracking ? effect->redirect : 0;
 		break;
 	case VERB_MULTI:
+		if (!is_error)
+			state->queued = 0;
+		break;
 	case VERB_SUBSCRIBE:
 	case VERB_UNSUBSCRIBE:
 	case VERB_OTHER:
@@ -280,7 +282,7 @@ session_state_reply(struct session_state *state, struct session_effect *oldest, 
 		return SESSION_REPLY_PUSH;
 	if (oldest == NULL)
 		return SESSION_REPLY_PUSH;
-	if (state->is_in_multi && slice_equal(reply, SLICE("+QUEUED\r\n")))
+	if (slice_equal(reply, SLICE("+QUEUED\r\n")))
 		state->queued++;
 	apply(state, oldest, type == '-');
 	return oldest->is_silent ? SESSION_REPLY_SILENT : SESSION_REPLY_ANSWER;
