@@ -22,8 +22,7 @@ bool client_name_is_clean(struct slice name);
 
 void client_list(struct client *client, const struct request_parser *parser, struct buf *out);
 void client_info(struct client *client, const struct request_parser *parser, struct buf *out);
-void client_kill_some(struct client *client, const struct request_parser *parser,
-    struct buf *out);
+void client_kill_some(struct client *client, const struct request_parser *parser, struct buf *out);
 void client_unblock(struct client *client, const struct request_parser *parser, struct buf *out);
 void client_pause(struct client *client, const struct request_parser *parser, struct buf *out);
 void client_unpause(struct client *client, const struct request_parser *parser, struct buf *out);

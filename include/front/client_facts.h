@@ -25,7 +25,7 @@ struct client_facts {
 	size_t query_bytes, query_room, argument_bytes;
 	size_t reply_bytes, replies, total_bytes;
 	const char *events, *command; /* static; command NULL: none yet */
-	int64_t redirect; /* of tracking: a client's id, 0: to itself, -1: off */
+	int64_t redirect;             /* of tracking: a client's id, 0: to itself, -1: off */
 	int resp;
 };
 

@@ -13,7 +13,7 @@ struct client_filter {
 	enum client_type type;
 	int64_t min_age_s; /* 0: any */
 	bool skips_asker;
-	bool is_old_form;  /* KILL addr:port, answered by OK */
+	bool is_old_form; /* KILL addr:port, answered by OK */
 };
 
 /* `argv` as it came, "CLIENT LIST ..." or "CLIENT KILL ...". False: Redis's

@@ -21,31 +21,31 @@ struct session_effect {
 		VERB_MONITOR,
 		VERB_SELECT,
 		VERB_TRACKING,
-		VERB_SUBSCRIBE,    /* and PSUBSCRIBE, SSUBSCRIBE */
+		VERB_SUBSCRIBE, /* and PSUBSCRIBE, SSUBSCRIBE */
 		VERB_UNSUBSCRIBE,
 	} verb;
-	int64_t number;      /* SELECT: the database. TRACKING: on or off. SUBSCRIBE:
+	int64_t number;        /* SELECT: the database. TRACKING: on or off. SUBSCRIBE:
 	                        how many confirmations are to come */
-	bool is_broadcast;   /* TRACKING ... BCAST */
+	bool is_broadcast;     /* TRACKING ... BCAST */
 	bool is_tracking_info; /* its reply names the target by Redis's id */
-	int64_t redirect;    /* TRACKING ... REDIRECT: the sidecar's id of who; 0: nobody */
-	char channel_kind;   /* 'c'hannel, 'p'attern, 's'hard */
+	int64_t redirect;      /* TRACKING ... REDIRECT: the sidecar's id of who; 0: nobody */
+	char channel_kind;     /* 'c'hannel, 'p'attern, 's'hard */
 	bool may_block;
-	bool needs_session;  /* SELECT 5, CLIENT TRACKING: although no session command */
-	bool needs_state;    /* the client would go wrong without it */
+	bool needs_session; /* SELECT 5, CLIENT TRACKING: although no session command */
+	bool needs_state;   /* the client would go wrong without it */
 	bool ends_multi;
 	bool needs_quiet;
-	bool is_local;       /* about the client, not about Redis */
+	bool is_local;           /* about the client, not about Redis */
 	bool is_for_subscribers; /* QUIT and RESET: allowed even in RESP2 */
-	bool may_queue;      /* but inside MULTI it has its place in the queue */
-	bool is_silent;      /* the client hears nothing of the reply */
+	bool may_queue;          /* but inside MULTI it has its place in the queue */
+	bool is_silent;          /* the client hears nothing of the reply */
 };
 
 struct session_state {
 	bool is_in_multi, is_watching, is_monitoring, is_tracking, has_flushed;
 	bool is_broadcast, is_target; /* of tracking; others redirect theirs to it */
 	int64_t redirect, database;
-	int64_t queued; /* commands since MULTI, as far as Redis has said so */
+	int64_t queued;                     /* commands since MULTI, as far as Redis has said so */
 	int64_t channels, patterns, shards; /* subscribed to */
 };
 

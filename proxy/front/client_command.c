@@ -72,7 +72,8 @@ client_setinfo(struct client *client, const struct request_parser *parser, struc
 	struct client_session *session = client_session(client);
 	const struct slice *argv = parser->argv;
 	char **text = is_word(argv[2], "LIB-NAME") ? &session->library
-	    : is_word(argv[2], "LIB-VER") ? &session->lib_version : NULL;
+	    : is_word(argv[2], "LIB-VER")          ? &session->lib_version
+						   : NULL;
 
 	if (text == NULL) {
 		reply_error(out, "ERR Unrecognized option '%.*s'", (int)argv[2].len, argv[2].at);
@@ -230,16 +231,19 @@ client_command_is_whole(const struct request_parser *parser)
 }
 
 static void
-run(const struct client_subcommand *sub, struct client *client,
-    const struct request_parser *parser, struct buf *out)
+run(const struct client_subcommand *sub, struct client *client, const struct request_parser *parser,
+    struct buf *out)
 {
 	struct slice name = parser->argv[1];
 
 	if (is_wrong(sub, parser->argc))
-		reply_error(out, "ERR wrong number of arguments for 'client|%s' command", sub->name);
+		reply_error(out, "ERR wrong number of arguments for 'client|%s' command",
+		    sub->name);
 	else if (parser->argc > sub->max)
-		reply_error(out, "ERR unknown subcommand or wrong number of arguments for '%.*s'. "
-		    "Try CLIENT HELP.", (int)name.len, name.at);
+		reply_error(out,
+		    "ERR unknown subcommand or wrong number of arguments for '%.*s'. "
+		    "Try CLIENT HELP.",
+		    (int)name.len, name.at);
 	else
 		sub->handle(client, parser, out);
 }
@@ -255,8 +259,8 @@ client_command(struct client *client, const struct request_parser *parser)
 	if (sub != NULL)
 		run(sub, client, parser, out);
 	else
-		reply_error(out, "ERR unknown subcommand '%.*s'. Try CLIENT HELP.",
-		    (int)name.len, name.at);
+		reply_error(out, "ERR unknown subcommand '%.*s'. Try CLIENT HELP.", (int)name.len,
+		    name.at);
 }
 
 /* ---- help ---- */

@@ -93,8 +93,8 @@ weigh(const struct client *client, struct client_facts *facts)
 	facts->query_room = client->in.size - facts->query_bytes;
 	facts->reply_bytes = buf_len(&client->out);
 	facts->replies = facts->reply_bytes > 0;
-	facts->total_bytes = sizeof(*client) + client->in.size + client->out.size +
-	    client->slot_bytes;
+	facts->total_bytes =
+	    sizeof(*client) + client->in.size + client->out.size + client->slot_bytes;
 }
 
 static const char *
@@ -124,7 +124,10 @@ client_facts_gather(struct client *client, int64_t now_ms, struct client_facts *
 		.lib_version = session->lib_version,
 		.age_s = (now_ms - session->connected_ms) / 1000,
 		.idle_s = (now_ms - session->active_ms) / 1000,
-		.events = reads && writes ? "rw" : writes ? "w" : reads ? "r" : "",
+		.events = reads && writes ? "rw"
+		    : writes              ? "w"
+		    : reads               ? "r"
+					  : "",
 		.command = find_command(slice_make(session->last, session->last_len),
 		    slice_make(session->last_sub, session->last_sub_len)),
 		.resp = session->resp,
@@ -136,16 +139,16 @@ client_facts_gather(struct client *client, int64_t now_ms, struct client_facts *
 }
 
 void
-client_facts_of_asker(struct client *client, const struct request_parser *parser,
-    int64_t now_ms, struct client_facts *facts)
+client_facts_of_asker(struct client *client, const struct request_parser *parser, int64_t now_ms,
+    struct client_facts *facts)
 {
 	client_facts_gather(client, now_ms, facts);
 	facts->query_bytes = parser->len;
 	facts->query_room = READ_BYTES - (parser->len < READ_BYTES ? parser->len : READ_BYTES);
 	for (size_t i = 0; i < parser->argc; i++)
 		facts->argument_bytes += parser->argv[i].len;
-	facts->command = find_command(parser->argv[0],
-	    parser->argc > 1 ? parser->argv[1] : SLICE_NONE);
+	facts->command =
+	    find_command(parser->argv[0], parser->argc > 1 ? parser->argv[1] : SLICE_NONE);
 }
 
 /* ---- writing ---- */
@@ -159,19 +162,21 @@ or_empty(const char *text)
 void
 client_facts_write(const struct client_facts *facts, struct buf *out)
 {
-	buf_printf(out, "id=%" PRId64 " addr=%s laddr=%s fd=%d name=%s age=%" PRId64
-	    " idle=%" PRId64 " flags=%s db=%" PRId64, facts->id, facts->address,
-	    facts->local_address, facts->fd, or_empty(facts->name), facts->age_s, facts->idle_s,
-	    facts->flags, facts->database);
-	buf_printf(out, " sub=%" PRId64 " psub=%" PRId64 " ssub=%" PRId64 " multi=%" PRId64
-	    " qbuf=%zu qbuf-free=%zu argv-mem=%zu multi-mem=0", facts->channels,
-	    facts->patterns, facts->shards, facts->queued, facts->query_bytes,
+	buf_printf(out,
+	    "id=%" PRId64 " addr=%s laddr=%s fd=%d name=%s age=%" PRId64 " idle=%" PRId64
+	    " flags=%s db=%" PRId64,
+	    facts->id, facts->address, facts->local_address, facts->fd, or_empty(facts->name),
+	    facts->age_s, facts->idle_s, facts->flags, facts->database);
+	buf_printf(out,
+	    " sub=%" PRId64 " psub=%" PRId64 " ssub=%" PRId64 " multi=%" PRId64
+	    " qbuf=%zu qbuf-free=%zu argv-mem=%zu multi-mem=0",
+	    facts->channels, facts->patterns, facts->shards, facts->queued, facts->query_bytes,
 	    facts->query_room, facts->argument_bytes);
 	/* Replies go through a buffer that all clients of a worker share. */
 	buf_printf(out, " rbs=0 rbp=0 obl=%zu oll=%zu omem=%zu tot-mem=%zu", facts->reply_bytes,
 	    facts->replies, facts->reply_bytes, facts->total_bytes);
-	buf_printf(out, " events=%s cmd=%s user=default redir=%" PRId64
-	    " resp=%d lib-name=%s lib-ver=%s\n", facts->events,
-	    facts->command != NULL ? facts->command : "NULL", facts->redirect, facts->resp,
-	    or_empty(facts->library), or_empty(facts->lib_version));
+	buf_printf(out,
+	    " events=%s cmd=%s user=default redir=%" PRId64 " resp=%d lib-name=%s lib-ver=%s\n",
+	    facts->events, facts->command != NULL ? facts->command : "NULL", facts->redirect,
+	    facts->resp, or_empty(facts->library), or_empty(facts->lib_version));
 }

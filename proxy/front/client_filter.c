@@ -28,8 +28,10 @@ read_type(struct client_filter *filter, struct slice word, struct buf *out)
 		const char *name;
 		enum client_type type;
 	} types[] = {
-		{ "normal", CLIENT_NORMAL }, { "master", CLIENT_MASTER },
-		{ "replica", CLIENT_REPLICA }, { "slave", CLIENT_REPLICA },
+		{ "normal", CLIENT_NORMAL },
+		{ "master", CLIENT_MASTER },
+		{ "replica", CLIENT_REPLICA },
+		{ "slave", CLIENT_REPLICA },
 		{ "pubsub", CLIENT_PUBSUB },
 	};
 
@@ -221,7 +223,6 @@ client_filter_takes(const struct client_filter *filter, const struct client_fact
 	return (filter->ids == NULL || has_id(filter, facts->id)) &&
 	    (filter->address == NULL || strcmp(filter->address, facts->address) == 0) &&
 	    (filter->local_address == NULL ||
-	    strcmp(filter->local_address, facts->local_address) == 0) &&
-	    (!filter->has_type || filter->type == facts->type) &&
-	    facts->age_s >= filter->min_age_s;
+		strcmp(filter->local_address, facts->local_address) == 0) &&
+	    (!filter->has_type || filter->type == facts->type) && facts->age_s >= filter->min_age_s;
 }

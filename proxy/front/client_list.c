@@ -36,8 +36,7 @@ add(struct list *list, const struct client_facts *facts)
 		list->entries = alloc_again(list->entries, list->room * sizeof(*list->entries));
 	}
 	client_facts_write(facts, &list->lines);
-	list->entries[list->count++] =
-	    (struct entry){ facts->id, at, buf_len(&list->lines) - at };
+	list->entries[list->count++] = (struct entry){ facts->id, at, buf_len(&list->lines) - at };
 }
 
 static bool

@@ -30,8 +30,8 @@ may_write(const struct request_parser *parser, const struct command_info *info)
 	if (info == NULL || is_word(parser->argv[0], "pfcount"))
 		return true;
 	return info->class != COMMAND_READ && info->class != COMMAND_READ_KEY &&
-	    info->class != COMMAND_READ_MANY &&
-	    info->class != COMMAND_LOCAL && !is_word(parser->argv[0], "info");
+	    info->class != COMMAND_READ_MANY && info->class != COMMAND_LOCAL &&
+	    !is_word(parser->argv[0], "info");
 }
 
 bool
@@ -96,8 +96,11 @@ tell_redis(const struct pausing *pausing, struct ladder_context *ladder)
 	static const struct slice argv[] = { SLICE_INIT("CLIENT"), SLICE_INIT("PAUSE") };
 	struct slot *slot = pausing->call.slot;
 	struct write_command command = {
-		.argv = argv, .argc = 2, .raw = buf_slice(&pausing->raw),
-		.info = command_find(argv, 2), .link = pausing->link,
+		.argv = argv,
+		.argc = 2,
+		.raw = buf_slice(&pausing->raw),
+		.info = command_find(argv, 2),
+		.link = pausing->link,
 	};
 	enum rung rung;
 

@@ -68,7 +68,8 @@ end(struct roll_call *call, bool is_home)
 
 	if (client != NULL) {
 		client->session.target = !lookup->is_there ? TARGET_MISSING
-		    : lookup->redis_id == 0 ? TARGET_DOWN : TARGET_FOUND;
+		    : lookup->redis_id == 0                ? TARGET_DOWN
+							   : TARGET_FOUND;
 		client->session.target_redis_id = lookup->redis_id;
 	}
 	slot_done(call->slot);

@@ -53,12 +53,15 @@ tell_redis(const struct unblocking *unblocking, struct ladder_context *ladder)
 	struct slice argv[] = { SLICE("CLIENT"), SLICE("UNBLOCK"), SLICE_NONE,
 		unblocking->is_error ? SLICE("ERROR") : SLICE("TIMEOUT") };
 
-	argv[2] = slice_make(id, (size_t)snprintf(id, sizeof(id), "%" PRId64,
-	    unblocking->redis_id));
+	argv[2] =
+	    slice_make(id, (size_t)snprintf(id, sizeof(id), "%" PRId64, unblocking->redis_id));
 	request_append(&raw, argv, 4);
 	struct write_command command = {
-		.argv = argv, .argc = 4, .raw = buf_slice(&raw),
-		.info = command_find(argv, 4), .link = unblocking->link,
+		.argv = argv,
+		.argc = 4,
+		.raw = buf_slice(&raw),
+		.info = command_find(argv, 4),
+		.link = unblocking->link,
 	};
 	if (ladder_forward(ladder, &command, slot_out(slot), &rung, on_replied, slot))
 		slot_done(slot);

@@ -122,7 +122,7 @@ static bool
 authenticate(struct client *client, struct buf *out, struct slice user, struct slice password)
 {
 	bool is_right = !needs_password(client) ? slice_equal(user, SLICE("default"))
-	    : password_fits(client, user, password);
+						: password_fits(client, user, password);
 
 	if (is_right)
 		client_session(client)->is_authenticated = true;
@@ -137,10 +137,11 @@ do_auth(struct client *client, struct buf *out, const struct slice *argv, size_t
 	if (argc > 3) {
 		reply_error(out, "ERR syntax error");
 	} else if (argc == 2 && !needs_password(client)) {
-		reply_error(out, "ERR AUTH <password> called without any password configured for the "
+		reply_error(out,
+		    "ERR AUTH <password> called without any password configured for the "
 		    "default user. Are you sure your configuration is correct?");
 	} else if (authenticate(client, out, argc == 3 ? argv[1] : SLICE("default"),
-	    argv[argc - 1])) {
+		       argv[argc - 1])) {
 		reply_simple(out, "OK");
 	}
 }
@@ -222,11 +223,13 @@ do_hello(struct client *client, struct buf *out, const struct slice *argv, size_
 	struct client_session *session = client_session(client);
 	int64_t resp = session->resp;
 
-	if (argc >= 2 && (!read_protocol(out, argv[1], &resp) ||
-	    !take_hello_options(client, out, argv + 2, argc - 2)))
+	if (argc >= 2 &&
+	    (!read_protocol(out, argv[1], &resp) ||
+		!take_hello_options(client, out, argv + 2, argc - 2)))
 		return;
 	if (!session->is_authenticated) {
-		reply_error(out, "NOAUTH HELLO must be called with the client already "
+		reply_error(out,
+		    "NOAUTH HELLO must be called with the client already "
 		    "authenticated, otherwise the HELLO AUTH <user> <pass> option can be used to "
 		    "authenticate the client and select the RESP protocol version at the same time");
 		return;
@@ -244,14 +247,10 @@ static const struct {
 	size_t min_argc, max_argc;
 	local_fn handle;
 } local_commands[] = {
-	{ "ping", 1, SIZE_MAX, do_ping },
-	{ "echo", 2, 2, do_echo },
-	{ "hello", 1, SIZE_MAX, do_hello },
-	{ "auth", 2, SIZE_MAX, do_auth },
-	{ "select", 2, 2, do_select },
-	{ "quit", 1, SIZE_MAX, do_quit },
-	{ "reset", 1, 1, do_reset },
-	{ "client", 2, SIZE_MAX, NULL }, /* see local_handle() */
+	{ "ping", 1, SIZE_MAX, do_ping }, { "echo", 2, 2, do_echo },
+	{ "hello", 1, SIZE_MAX, do_hello }, { "auth", 2, SIZE_MAX, do_auth },
+	{ "select", 2, 2, do_select }, { "quit", 1, SIZE_MAX, do_quit },
+	{ "reset", 1, 1, do_reset }, { "client", 2, SIZE_MAX, NULL }, /* see local_handle() */
 };
 
 void

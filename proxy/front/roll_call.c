@@ -22,7 +22,8 @@ go_on(struct roll_call *call)
 	while (call->left > 0) {
 		call->left--;
 		call->at = (call->at + 1) % census->worker_count;
-		if (mailbox_try_post(front_ladder(census->fronts[call->at])->mailbox, &call->letter))
+		if (mailbox_try_post(front_ladder(census->fronts[call->at])->mailbox,
+			&call->letter))
 			return;
 	}
 	call->end(call, false);

@@ -1,172 +1,12 @@
 /* See session.h. session_state.c knows what commands and replies do to the
  * state; here is how they travel. */
-#include "front/session.h"
+#include "front/session_inside.h"
 
-#include <stddef.h>
 #include <stdlib.h>
 
 #include "base/alloc.h"
 #include "base/clock.h"
-#include "front/client_pause.h"
-#include "front/session_exec.h"
-#include "front/session_state.h"
-#include "ladder/dedicated.h"
-#include "ladder/keeper.h"
 #include "wire/reply.h"
-
-/* A command that Redis has not answered yet. */
-struct awaited {
-	struct awaited *next;
-	struct session_effect effect;
-	int64_t due_ms; /* TIME_NEVER: it may block */
-	bool ends_writes, is_flush;
-	struct deferred *deferred; /* what it stands in for; NULL: itself */
-};
-
-struct session {
-	struct client *client;
-	struct dedicated *dedicated;
-	struct session_state state;
-	struct buf waiting; /* commands sent before the connection was ready */
-	size_t waiting_commands;
-	struct awaited *first, *last;
-	struct deadline due; /* of the oldest command that does not block */
-	struct buf written;  /* keys begun and not ended: length and bytes in turn */
-	int resp, resp_at_start;
-	bool is_id_lent;
-	struct session_waiter *waiters; /* for the id */
-	struct deferred *deferred;      /* queued in MULTI, to be run when EXEC is answered */
-	bool has_deferred;
-	bool awaits_exec;               /* with such in it: nothing may overtake them */
-	bool hangs_up; /* what was asked for cannot be done without its state */
-};
-
-static struct ladder_context *
-ladder_of(const struct session *session)
-{
-	return front_ladder(client_front(session->client));
-}
-
-/* ---- what is written drops from memory ---- */
-
-static void
-begin_key(struct slice key, void *arg)
-{
-	struct session *session = arg;
-	struct backends *backends = ladder_of(session)->backends;
-	size_t len = key.len;
-
-	cache_write_begin(backends->cache, key);
-	journal_note_write(backends->journal, key);
-	buf_append(&session->written, &len, sizeof(len));
-	buf_append_slice(&session->written, key);
-	counter_add(&ladder_of(session)->metrics->invalidated_write, 1);
-}
-
-static void
-end_writes(struct session *session)
-{
-	struct slice rest = buf_slice(&session->written);
-
-	while (rest.len > 0) {
-		size_t len;
-		memcpy(&len, rest.at, sizeof(len));
-		struct slice key = { rest.at + sizeof(len), len };
-		cache_write_end(ladder_of(session)->backends->cache, key);
-		keeper_publish(ladder_of(session)->backends->keeper, key);
-		rest = slice_make(rest.at + sizeof(len) + len, rest.len - sizeof(len) - len);
-	}
-	buf_reset(&session->written);
-}
-
-/* ---- time ---- */
-
-static void fail(struct session *session, const char *what);
-
-static void
-on_due(struct deadline *deadline)
-{
-	struct session *session =
-	    (struct session *)((char *)deadline - offsetof(struct session, due));
-
-	breaker_failed(ladder_of(session)->backends->redis, clock_mono_ms(), FAILURE_TIMEOUT,
-	    "no answer in time");
-	fail(session, "no answer from redis in time; the command may or may not have run");
-}
-
-static void
-watch_oldest(struct session *session)
-{
-	struct deadlines *deadlines = ladder_of(session)->deadlines;
-
-	deadlines_remove(deadlines, &session->due);
-	if (session->first == NULL || session->first->due_ms == TIME_NEVER)
-		return;
-	session->due.on_due = on_due;
-	deadlines_add(deadlines, &session->due, session->first->due_ms);
-}
-
-/* ---- commands out ---- */
-
-static void
-add_awaited(struct session *session, const struct session_effect *effect, bool is_flush)
-{
-	struct awaited *awaited = alloc_zero(sizeof(*awaited));
-	int64_t timeout_ms = ladder_of(session)->rules->settings->redis.timeout_ms;
-
-	awaited->effect = *effect;
-	awaited->effect.is_silent |= client_is_mute(session->client);
-	awaited->is_flush = is_flush;
-	bool is_held = effect->may_block || pause_lasts(client_front(session->client));
-	awaited->due_ms = is_held ? TIME_NEVER : clock_mono_ms() + timeout_ms;
-	/* Inside MULTI nothing runs before EXEC. */
-	awaited->ends_writes = !session->state.is_in_multi || effect->ends_multi;
-	*(session->last != NULL ? &session->last->next : &session->first) = awaited;
-	session->last = awaited;
-	if (session->first == awaited)
-		watch_oldest(session);
-}
-
-static void
-send_out(struct session *session, struct slice command)
-{
-	if (dedicated_is_ready(session->dedicated)) {
-		dedicated_send(session->dedicated, command, 1);
-		return;
-	}
-	buf_append_slice(&session->waiting, command);
-	session->waiting_commands++;
-}
-
-static void
-forward(struct session *session, const struct request_parser *parser,
-    const struct command_info *info, const struct session_effect *effect)
-{
-	bool is_flush = info != NULL && info->class == COMMAND_FLUSH;
-	bool is_write = info == NULL || info->class == COMMAND_WRITE ||
-	    info->class == COMMAND_SESSION;
-
-	if (is_write)
-		command_each_written_key(info, parser->argv, parser->argc, begin_key, session);
-	if (is_flush)
-		cache_drop_all(ladder_of(session)->backends->cache);
-	session->hangs_up |= effect->needs_state;
-	session->awaits_exec |= effect->ends_multi && session->has_deferred;
-	add_awaited(session, effect, is_flush);
-	session_state_sent(&session->state, effect);
-	send_out(session, parser->raw);
-}
-
-/* Inside MULTI, and answered by ourselves. */
-static void
-defer(struct session *session, const struct request_parser *parser,
-    const struct session_effect *effect)
-{
-	session->has_deferred = true;
-	add_awaited(session, effect, false);
-	session->last->deferred = deferred_new(parser->raw);
-	send_out(session, EXEC_STAND_IN);
-}
 
 /* ---- the end ---- */
 
@@ -197,8 +37,8 @@ session_wait(struct session *session, struct session_waiter *waiter)
 static void
 dispose(struct session *session, bool is_clean)
 {
-	deadlines_remove(ladder_of(session)->deadlines, &session->due);
-	end_writes(session);
+	deadlines_remove(session_ladder(session)->deadlines, &session->due);
+	session_end_writes(session);
 	if (is_clean && session->resp == session->resp_at_start && !session->is_id_lent)
 		dedicated_give_back(session->dedicated);
 	else
@@ -225,11 +65,11 @@ session_free(struct session *session)
 }
 
 /* Everything unanswered gets an error; the client goes with its state. */
-static void
-fail(struct session *session, const char *what)
+void
+session_fail(struct session *session, const char *what)
 {
 	struct client *client = session->client;
-	struct backends *backends = ladder_of(session)->backends;
+	struct backends *backends = session_ladder(session)->backends;
 	bool hangs_up = session->hangs_up || session_state_is_kept(&session->state);
 
 	for (const struct awaited *a = session->first; a != NULL; a = a->next)
@@ -261,7 +101,7 @@ static void
 on_closed(enum failure_kind kind, const char *reason, void *arg)
 {
 	(void)kind, (void)reason;
-	fail(arg, "the connection broke; the command may or may not have run");
+	session_fail(arg, "the connection broke; the command may or may not have run");
 }
 
 static void
@@ -273,13 +113,13 @@ take_off_oldest(struct session *session)
 	if (session->first == NULL)
 		session->last = NULL;
 	if (awaited->ends_writes)
-		end_writes(session);
+		session_end_writes(session);
 	if (awaited->is_flush || awaited->effect.ends_multi)
-		session_state_flush(&session->state, ladder_of(session)->backends->cache,
+		session_state_flush(&session->state, session_ladder(session)->backends->cache,
 		    awaited->is_flush);
 	deferred_free(awaited->deferred);
 	free(awaited);
-	watch_oldest(session);
+	session_watch_oldest(session);
 }
 
 /* Redis has queued the stand-in. */
@@ -358,7 +198,9 @@ session_is_needed(const struct request_parser *parser, const struct command_info
 }
 
 static const struct dedicated_events events = {
-	.ready = on_ready, .reply = on_reply, .closed = on_closed,
+	.ready = on_ready,
+	.reply = on_reply,
+	.closed = on_closed,
 };
 
 static void
@@ -423,7 +265,7 @@ session_open(struct client *client, const struct request_parser *parser,
 			client_finish(client);
 		return;
 	}
-	forward(session, parser, info, &effect);
+	session_forward(session, parser, info, &effect);
 }
 
 enum session_takes
@@ -437,7 +279,7 @@ session_take(struct session *session, const struct request_parser *parser,
 		return SESSION_NOT_NOW;
 	if (effect.is_local && effect.may_queue && session->state.is_in_multi &&
 	    exec_may_defer(parser)) {
-		defer(session, parser, &effect);
+		session_defer(session, parser, &effect);
 		return SESSION_TOOK;
 	}
 	if (effect.is_local && !(session->state.is_in_multi && effect.may_queue)) {
@@ -453,7 +295,7 @@ session_take(struct session *session, const struct request_parser *parser,
 	if (effect.needs_quiet && !session_is_quiet(session))
 		return SESSION_NOT_NOW;
 	session_state_complete(&session->state, &effect);
-	forward(session, parser, info, &effect);
+	session_forward(session, parser, info, &effect);
 	return SESSION_TOOK;
 }
 
@@ -503,17 +345,4 @@ session_pause(struct session *session, bool is_paused)
 	/* Its greeting has to be read in any case. */
 	if (dedicated_is_ready(session->dedicated))
 		dedicated_pause(session->dedicated, is_paused);
-}
-
-void
-session_set_resp(struct session *session, int resp)
-{
-	static const struct session_effect silent = { .is_silent = true };
-
-	if (resp == session->resp)
-		return;
-	session->resp = resp;
-	add_awaited(session, &silent, false);
-	send_out(session, resp == 3 ? SLICE("*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n")
-	    : SLICE("*2\r\n$5\r\nHELLO\r\n$1\r\n2\r\n"));
 }

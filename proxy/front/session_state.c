@@ -30,8 +30,16 @@ static const struct verb {
 };
 
 static const char *const blocking[] = {
-	"blpop", "brpop", "brpoplpush", "blmove", "blmpop", "bzpopmin", "bzpopmax", "bzmpop",
-	"wait", "waitaof",
+	"blpop",
+	"brpop",
+	"brpoplpush",
+	"blmove",
+	"blmpop",
+	"bzpopmin",
+	"bzpopmax",
+	"bzmpop",
+	"wait",
+	"waitaof",
 };
 
 /* Who one is, is said to the sidecar and not to Redis. */
@@ -39,8 +47,12 @@ static const struct {
 	const char *name;
 	bool may_queue, is_for_subscribers;
 } local[] = {
-	{ "auth", true, false }, { "quit", false, true }, { "reset", false, true },
-	{ "hello", true, false }, { "sidecar", false, true }, { "client", true, false },
+	{ "auth", true, false },
+	{ "quit", false, true },
+	{ "reset", false, true },
+	{ "hello", true, false },
+	{ "sidecar", false, true },
+	{ "client", true, false },
 };
 
 static bool
@@ -125,7 +137,8 @@ void
 session_state_complete(const struct session_state *state, struct session_effect *effect)
 {
 	int64_t subscribed = effect->channel_kind == 'c' ? state->channels
-	    : effect->channel_kind == 'p' ? state->patterns : state->shards;
+	    : effect->channel_kind == 'p'                ? state->patterns
+							 : state->shards;
 
 	/* Redis confirms once even where there is nothing to leave. */
 	if (effect->verb == VERB_UNSUBSCRIBE && effect->number == 0)
@@ -164,10 +177,14 @@ static const struct {
 	struct slice word;
 	char channel_kind; /* of a confirmation; 0: a message */
 } pushes[] = {
-	{ SLICE_INIT("message"), 0 },          { SLICE_INIT("pmessage"), 0 },
-	{ SLICE_INIT("smessage"), 0 },         { SLICE_INIT("subscribe"), 'c' },
-	{ SLICE_INIT("psubscribe"), 'p' },     { SLICE_INIT("ssubscribe"), 's' },
-	{ SLICE_INIT("unsubscribe"), 'c' },   { SLICE_INIT("punsubscribe"), 'p' },
+	{ SLICE_INIT("message"), 0 },
+	{ SLICE_INIT("pmessage"), 0 },
+	{ SLICE_INIT("smessage"), 0 },
+	{ SLICE_INIT("subscribe"), 'c' },
+	{ SLICE_INIT("psubscribe"), 'p' },
+	{ SLICE_INIT("ssubscribe"), 's' },
+	{ SLICE_INIT("unsubscribe"), 'c' },
+	{ SLICE_INIT("punsubscribe"), 'p' },
 	{ SLICE_INIT("sunsubscribe"), 's' },
 };
 
@@ -266,11 +283,13 @@ apply(struct session_state *state, const struct session_effect *effect, bool is_
 }
 
 enum session_reply
-session_state_reply(struct session_state *state, struct session_effect *oldest, int resp,
-    char type, struct slice reply)
+session_state_reply(struct session_state *state, struct session_effect *oldest, int resp, char type,
+    struct slice reply)
 {
-	bool may_be_pubsub = type == '>' || (resp == 2 && type == '*' &&
-	    (session_state_is_subscribed(state) || (oldest != NULL && oldest->channel_kind != 0)));
+	bool may_be_pubsub = type == '>' ||
+	    (resp == 2 && type == '*' &&
+		(session_state_is_subscribed(state) ||
+		    (oldest != NULL && oldest->channel_kind != 0)));
 	bool is_last;
 
 	if (may_be_pubsub && is_pubsub(state, oldest, reply, &is_last))
@@ -293,13 +312,16 @@ session_state_copy(const struct session_state *state, const struct session_effec
     struct slice reply, struct buf *out)
 {
 	struct slice word = oldest != NULL && oldest->is_tracking_info
-	    ? SLICE("$8\r\nredirect\r\n:") : SLICE("$21\r\ntracking-redir-broken\r\n:");
-	const char *found = state->redirect == 0 || reply.len > MAX_TRACKING_INFO ? NULL
+	    ? SLICE("$8\r\nredirect\r\n:")
+	    : SLICE("$21\r\ntracking-redir-broken\r\n:");
+	const char *found = state->redirect == 0 || reply.len > MAX_TRACKING_INFO
+	    ? NULL
 	    : memmem(reply.at, reply.len, word.at, word.len);
-	const char *end = found == NULL ? NULL
+	const char *end = found == NULL
+	    ? NULL
 	    : memchr(found + word.len, '\r', (size_t)(reply.at + reply.len - found) - word.len);
-	bool is_about_it = reply.len > 0 && (reply.at[0] == '>' ||
-	    (oldest != NULL && oldest->is_tracking_info));
+	bool is_about_it =
+	    reply.len > 0 && (reply.at[0] == '>' || (oldest != NULL && oldest->is_tracking_info));
 
 	if (end == NULL || !is_about_it) {
 		buf_append_slice(out, reply);
@@ -326,5 +348,6 @@ bool
 session_state_is_kept(const struct session_state *state)
 {
 	return state->is_in_multi || state->is_watching || state->is_monitoring ||
-	    state->is_tracking || state->is_target || state->database != 0 || session_state_is_subscribed(state);
+	    state->is_tracking || state->is_target || state->database != 0 ||
+	    session_state_is_subscribed(state);
 }

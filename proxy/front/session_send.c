@@ -1,0 +1,150 @@
+/* What a session sends to Redis, what that does to memory, and how long an
+ * answer may take. See session.h. */
+#include "front/session_inside.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "front/client_pause.h"
+#include "ladder/keeper.h"
+
+struct ladder_context *
+session_ladder(const struct session *session)
+{
+	return front_ladder(client_front(session->client));
+}
+
+/* ---- what is written drops from memory ---- */
+
+static void
+begin_key(struct slice key, void *arg)
+{
+	struct session *session = arg;
+	struct backends *backends = session_ladder(session)->backends;
+	size_t len = key.len;
+
+	cache_write_begin(backends->cache, key);
+	journal_note_write(backends->journal, key);
+	buf_append(&session->written, &len, sizeof(len));
+	buf_append_slice(&session->written, key);
+	counter_add(&session_ladder(session)->metrics->invalidated_write, 1);
+}
+
+void
+session_end_writes(struct session *session)
+{
+	struct slice rest = buf_slice(&session->written);
+
+	while (rest.len > 0) {
+		size_t len;
+		memcpy(&len, rest.at, sizeof(len));
+		struct slice key = { rest.at + sizeof(len), len };
+		cache_write_end(session_ladder(session)->backends->cache, key);
+		keeper_publish(session_ladder(session)->backends->keeper, key);
+		rest = slice_make(rest.at + sizeof(len) + len, rest.len - sizeof(len) - len);
+	}
+	buf_reset(&session->written);
+}
+
+/* ---- time ---- */
+
+static void
+on_due(struct deadline *deadline)
+{
+	struct session *session =
+	    (struct session *)((char *)deadline - offsetof(struct session, due));
+
+	breaker_failed(session_ladder(session)->backends->redis, clock_mono_ms(), FAILURE_TIMEOUT,
+	    "no answer in time");
+	session_fail(session, "no answer from redis in time; the command may or may not have run");
+}
+
+void
+session_watch_oldest(struct session *session)
+{
+	struct deadlines *deadlines = session_ladder(session)->deadlines;
+
+	deadlines_remove(deadlines, &session->due);
+	if (session->first == NULL || session->first->due_ms == TIME_NEVER)
+		return;
+	session->due.on_due = on_due;
+	deadlines_add(deadlines, &session->due, session->first->due_ms);
+}
+
+/* ---- commands out ---- */
+
+static void
+add_awaited(struct session *session, const struct session_effect *effect, bool is_flush)
+{
+	struct awaited *awaited = alloc_zero(sizeof(*awaited));
+	int64_t timeout_ms = session_ladder(session)->rules->settings->redis.timeout_ms;
+
+	awaited->effect = *effect;
+	awaited->effect.is_silent |= client_is_mute(session->client);
+	awaited->is_flush = is_flush;
+	bool is_held = effect->may_block || pause_lasts(client_front(session->client));
+	awaited->due_ms = is_held ? TIME_NEVER : clock_mono_ms() + timeout_ms;
+	/* Inside MULTI nothing runs before EXEC. */
+	awaited->ends_writes = !session->state.is_in_multi || effect->ends_multi;
+	*(session->last != NULL ? &session->last->next : &session->first) = awaited;
+	session->last = awaited;
+	if (session->first == awaited)
+		session_watch_oldest(session);
+}
+
+static void
+send_out(struct session *session, struct slice command)
+{
+	if (dedicated_is_ready(session->dedicated)) {
+		dedicated_send(session->dedicated, command, 1);
+		return;
+	}
+	buf_append_slice(&session->waiting, command);
+	session->waiting_commands++;
+}
+
+void
+session_forward(struct session *session, const struct request_parser *parser,
+    const struct command_info *info, const struct session_effect *effect)
+{
+	bool is_flush = info != NULL && info->class == COMMAND_FLUSH;
+	bool is_write =
+	    info == NULL || info->class == COMMAND_WRITE || info->class == COMMAND_SESSION;
+
+	if (is_write)
+		command_each_written_key(info, parser->argv, parser->argc, begin_key, session);
+	if (is_flush)
+		cache_drop_all(session_ladder(session)->backends->cache);
+	session->hangs_up |= effect->needs_state;
+	session->awaits_exec |= effect->ends_multi && session->has_deferred;
+	add_awaited(session, effect, is_flush);
+	session_state_sent(&session->state, effect);
+	send_out(session, parser->raw);
+}
+
+/* Inside MULTI, and answered by ourselves. */
+void
+session_defer(struct session *session, const struct request_parser *parser,
+    const struct session_effect *effect)
+{
+	session->has_deferred = true;
+	add_awaited(session, effect, false);
+	session->last->deferred = deferred_new(parser->raw);
+	send_out(session, EXEC_STAND_IN);
+}
+
+void
+session_set_resp(struct session *session, int resp)
+{
+	static const struct session_effect silent = { .is_silent = true };
+
+	if (resp == session->resp)
+		return;
+	session->resp = resp;
+	add_awaited(session, &silent, false);
+	send_out(session,
+	    resp == 3 ? SLICE("*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n")
+		      : SLICE("*2\r\n$5\r\nHELLO\r\n$1\r\n2\r\n"));
+}
