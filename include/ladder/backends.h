@@ -36,6 +36,8 @@ struct backends {
 };
 
 bool backends_redis_allows(const struct backends *backends);
+/* Redis is up, and its copy of the key is to be trusted. */
+bool backends_may_ask_redis(const struct backends *backends, struct slice key);
 bool backends_postgres_allows(const struct backends *backends);
 
 /* "-REDISDOWN redis is down: connection refused; next probe in 0.8 s\r\n";

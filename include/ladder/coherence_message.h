@@ -15,6 +15,10 @@
  */
 size_t coherence_prefixes(struct slice keys, struct slice prefixes[COHERENCE_MAX_PREFIXES]);
 
+/* CLIENT TRACKING ON BCAST with them; how many words. */
+#define COHERENCE_TRACKING_WORDS (4 + 2 * COHERENCE_MAX_PREFIXES)
+size_t coherence_tracking_words(struct slice keys, struct slice argv[COHERENCE_TRACKING_WORDS]);
+
 struct coherence_message {
 	enum message_kind {
 		MESSAGE_OTHER,
@@ -33,8 +37,6 @@ void coherence_read(struct slice push, struct coherence_message *message);
 
 void coherence_append_key(struct buf *keys, struct slice key);
 void coherence_each_key(struct slice keys, void (*on_key)(struct slice key, void *arg), void *arg);
-/* An on_key: drops it from the struct cache that is `arg`. */
-void coherence_drop_quietly(struct slice key, void *arg);
 
 /* Whether GET's or HGETALL's reply is what the cache holds. */
 bool coherence_is_same(struct slice reply, const struct cache_value *value);

@@ -12,23 +12,8 @@
 #ifndef SIDECAR_LADDER_LADDER_H
 #define SIDECAR_LADDER_LADDER_H
 
+#include "ladder/answer.h"
 #include "ladder/context.h"
-
-enum answer_kind {
-	ANSWER_STRING, /* bytes: the value */
-	ANSWER_HASH,   /* bytes: RESP bulk strings, field and value in turn */
-	ANSWER_NIL,
-	ANSWER_ERROR,  /* bytes: the whole line, "-WRONGTYPE ...\r\n" */
-};
-
-struct answer {
-	enum answer_kind kind;
-	enum rung rung;
-	struct blob *bytes; /* one reference; answer_release() */
-	int64_t age_ms;     /* since a backend said so; 0 from a backend just now */
-};
-
-void answer_release(struct answer *answer);
 
 struct question {
 	struct slice key;
@@ -59,12 +44,5 @@ void ladder_end_many(struct ladder_context *context);
 
 /* Whether memory may hold this key ([cache] keys). */
 bool ladder_may_keep(const struct ladder_context *context, struct slice key);
-
-/*
- * Says, without asking anybody, which rung would answer now and why; for
- * SIDECAR EXPLAIN. `why` is a static text.
- */
-enum rung ladder_would_answer(struct ladder_context *context, const struct question *question,
-    const char **why);
 
 #endif

@@ -8,8 +8,8 @@
 #include "base/clock.h"
 #include "front/reads.h"
 #include "front/status.h"
+#include "ladder/explain.h"
 #include "ladder/keeper.h"
-#include "ladder/ladder.h"
 #include "wire/reply.h"
 
 #define KEYS_DEFAULT 10

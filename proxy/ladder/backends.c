@@ -12,6 +12,12 @@ backends_redis_allows(const struct backends *backends)
 }
 
 bool
+backends_may_ask_redis(const struct backends *backends, struct slice key)
+{
+	return backends_redis_allows(backends) && !journal_has(backends->journal, key);
+}
+
+bool
 backends_postgres_allows(const struct backends *backends)
 {
 	return backends->has_postgres && breaker_allows(backends->postgres);

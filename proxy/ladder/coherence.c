@@ -4,17 +4,17 @@
 #include <assert.h>
 #include <event2/event.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/alloc.h"
 #include "base/backoff.h"
 #include "base/clock.h"
-#include "base/hash.h"
 #include "base/log.h"
 #include "base/random.h"
 #include "ladder/coherence_message.h"
+#include "ladder/coherence_shared.h"
+#include "ladder/drop_again.h"
 #include "upstream/redis_conn.h"
 #include "wire/request.h"
 
@@ -23,11 +23,6 @@
 #define CONNECT_MS 5000
 #define PING_S 25           /* an idle listener is closed by Upstash, and by NATs */
 #define CLIENT_NAME "sidecar-coherence"
-#define FILL_SLOTS 16384    /* what finds no place is dropped, and asked for again */
-#define FILL_PROBES 8
-#define FILL_MS 5000        /* how long after a fill its own message may come */
-#define MAX_UNSENT (1 << 20) /* of what is to be published; beyond: drop everything */
-#define AGAIN_MS 250        /* a replica may lag behind the message: drop once more */
 
 enum coherence_state {
 	LISTENER_CLOSED, /* Redis is down, or a retry is due */
@@ -60,17 +55,11 @@ struct coherence {
 	_Atomic int mode; /* in force */
 	_Atomic int64_t invalidations;
 	struct verify *first_verify, **last_verify;
-	struct event *again;
-	struct buf dropped, dropped_before; /* keys to be dropped once more, as bulk strings */
+	struct drop_again *again;
 	char origin[17];
 
-	pthread_mutex_t lock; /* guards the rest */
-	struct buf unsent;    /* keys to be published, as bulk strings */
-	bool publishes_all, is_flush_due;
-	struct fill {
-		uint64_t hash;
-		int64_t until_ms;
-	} fills[FILL_SLOTS];
+	struct outbox *outbox;      /* what other sidecars are to drop */
+	struct own_fills *own_fills;
 };
 
 static void
@@ -118,31 +107,32 @@ add_verify(struct coherence *coherence, struct slice key, bool is_ping)
 }
 
 static void
+take_off_verify(struct coherence *coherence)
+{
+	struct verify *verify = coherence->first_verify;
+
+	coherence->first_verify = verify->next;
+	if (coherence->first_verify == NULL)
+		coherence->last_verify = &coherence->first_verify;
+	free(verify);
+}
+
+static void
 drop_verifies(struct coherence *coherence)
 {
-	while (coherence->first_verify != NULL) {
-		struct verify *verify = coherence->first_verify;
-		coherence->first_verify = verify->next;
-		free(verify);
-	}
-	coherence->last_verify = &coherence->first_verify;
+	while (coherence->first_verify != NULL)
+		take_off_verify(coherence);
 }
 
 static void
 start_tracking(struct coherence *coherence)
 {
-	struct slice argv[4 + 2 * COHERENCE_MAX_PREFIXES] = { SLICE("CLIENT"), SLICE("TRACKING"),
-		SLICE("ON"), SLICE("BCAST") };
-	struct slice prefixes[COHERENCE_MAX_PREFIXES];
-	size_t count = coherence_prefixes(
-	    slice_of(coherence->rules->settings->cache.keys), prefixes);
+	struct slice argv[COHERENCE_TRACKING_WORDS];
+	size_t argc = coherence_tracking_words(
+	    slice_of(coherence->rules->settings->cache.keys), argv);
 
-	for (size_t i = 0; i < count; i++) {
-		argv[4 + 2 * i] = SLICE("PREFIX");
-		argv[5 + 2 * i] = prefixes[i];
-	}
 	enter(coherence, AWAIT_TRACKING);
-	ask(coherence, argv, 4 + 2 * count);
+	ask(coherence, argv, argc);
 }
 
 static void
@@ -207,24 +197,6 @@ on_refused(struct coherence *coherence, struct slice error)
 
 /* ---- what Redis says ---- */
 
-static bool
-is_own_fill(struct coherence *coherence, struct slice key)
-{
-	uint64_t hash = hash_bytes(key);
-	int64_t now_ms = clock_mono_ms();
-	bool is_own = false;
-
-	pthread_mutex_lock(&coherence->lock);
-	for (size_t i = 0; i < FILL_PROBES && !is_own; i++) {
-		struct fill *fill = &coherence->fills[(hash + i) % FILL_SLOTS];
-		is_own = fill->hash == hash && now_ms < fill->until_ms;
-		if (is_own)
-			fill->until_ms = 0;
-	}
-	pthread_mutex_unlock(&coherence->lock);
-	return is_own;
-}
-
 static void
 verify(struct coherence *coherence, struct slice key)
 {
@@ -242,7 +214,7 @@ on_changed_key(struct slice key, void *arg)
 {
 	struct coherence *coherence = arg;
 
-	if (is_own_fill(coherence, key)) {
+	if (own_fills_take(coherence->own_fills, key, clock_mono_ms())) {
 		verify(coherence, key);
 		return;
 	}
@@ -250,38 +222,15 @@ on_changed_key(struct slice key, void *arg)
 	coherence->invalidations++;
 }
 
-static void
-on_again(evutil_socket_t fd, short what, void *arg)
-{
-	struct coherence *coherence = arg;
-
-	(void)fd, (void)what;
-	coherence_each_key(buf_slice(&coherence->dropped_before), coherence_drop_quietly,
-	    coherence->backends->cache);
-	buf_reset(&coherence->dropped_before);
-	struct buf emptied = coherence->dropped_before;
-	coherence->dropped_before = coherence->dropped;
-	coherence->dropped = emptied;
-	if (buf_len(&coherence->dropped_before) > 0) {
-		struct timeval wait = { 0, AGAIN_MS * 1000 };
-		event_add(coherence->again, &wait);
-	}
-}
-
 /* Somebody else's drop; and once more, for replicas that lag. */
 static void
 on_published_key(struct slice key, void *arg)
 {
 	struct coherence *coherence = arg;
-	struct timeval wait = { 0, AGAIN_MS * 1000 };
 
 	cache_drop(coherence->backends->cache, key);
 	coherence->invalidations++;
-	if (buf_len(&coherence->dropped) > MAX_UNSENT)
-		return;
-	coherence_append_key(&coherence->dropped, key);
-	if (!event_pending(coherence->again, EV_TIMEOUT, NULL))
-		event_add(coherence->again, &wait);
+	drop_again_add(coherence->again, key);
 }
 
 static void
@@ -333,10 +282,7 @@ on_verified(struct coherence *coherence, struct slice reply)
 		}
 		cache_value_release(&value);
 	}
-	coherence->first_verify = verify->next;
-	if (coherence->first_verify == NULL)
-		coherence->last_verify = &coherence->first_verify;
-	free(verify);
+	take_off_verify(coherence);
 }
 
 static void
@@ -451,10 +397,11 @@ coherence_new(struct event_base *base, struct evdns_base *dns, struct backends *
 	coherence->state = coherence->wanted == COHERENCE_TTL ? LISTENER_OFF : LISTENER_CLOSED;
 	coherence->last_verify = &coherence->first_verify;
 	coherence->timer = event_new(base, -1, 0, on_timer, coherence);
-	coherence->again = event_new(base, -1, 0, on_again, coherence);
+	coherence->again = drop_again_new(base, backends->cache);
 	snprintf(coherence->origin, sizeof(coherence->origin), "%016" PRIx64, random);
 	backoff_init(&coherence->backoff, FIRST_RETRY_MS, MAX_RETRY_MS, random);
-	pthread_mutex_init(&coherence->lock, NULL);
+	coherence->outbox = outbox_new();
+	coherence->own_fills = own_fills_new();
 	connect_now(coherence);
 	return coherence;
 }
@@ -467,11 +414,9 @@ coherence_free(struct coherence *coherence)
 	redis_conn_free(coherence->conn);
 	drop_verifies(coherence);
 	event_free(coherence->timer);
-	event_free(coherence->again);
-	buf_free(&coherence->dropped);
-	buf_free(&coherence->dropped_before);
-	buf_free(&coherence->unsent);
-	pthread_mutex_destroy(&coherence->lock);
+	drop_again_free(coherence->again);
+	outbox_free(coherence->outbox);
+	own_fills_free(coherence->own_fills);
 	free(coherence);
 }
 
@@ -493,36 +438,15 @@ coherence_invalidations(const struct coherence *coherence)
 void
 coherence_note_fill(struct coherence *coherence, struct slice key)
 {
-	uint64_t hash = hash_bytes(key);
-	int64_t now_ms = clock_mono_ms();
-
-	if (coherence_mode_now(coherence) != COHERENCE_TRACKING)
-		return;
-	pthread_mutex_lock(&coherence->lock);
-	for (size_t i = 0; i < FILL_PROBES; i++) {
-		struct fill *fill = &coherence->fills[(hash + i) % FILL_SLOTS];
-		if (fill->hash != hash && now_ms < fill->until_ms)
-			continue; /* somebody else's, and still waited for */
-		*fill = (struct fill){ hash, now_ms + FILL_MS };
-		break;
-	}
-	pthread_mutex_unlock(&coherence->lock);
+	if (coherence_mode_now(coherence) == COHERENCE_TRACKING)
+		own_fills_add(coherence->own_fills, key, clock_mono_ms());
 }
 
 bool
 coherence_publish(struct coherence *coherence, struct slice key)
 {
-	if (coherence_mode_now(coherence) != COHERENCE_BROADCAST)
-		return false;
-	pthread_mutex_lock(&coherence->lock);
-	if (key.at == NULL || buf_len(&coherence->unsent) > MAX_UNSENT)
-		coherence->publishes_all = true;
-	else
-		coherence_append_key(&coherence->unsent, key);
-	bool must_tell = !coherence->is_flush_due;
-	coherence->is_flush_due = true;
-	pthread_mutex_unlock(&coherence->lock);
-	return must_tell;
+	return coherence_mode_now(coherence) == COHERENCE_BROADCAST &&
+	    outbox_add(coherence->outbox, key);
 }
 
 /* One PUBLISH for all that was dropped since the last. */
@@ -531,15 +455,8 @@ coherence_flush(struct coherence *coherence)
 {
 	struct buf text = BUF_EMPTY;
 
-	pthread_mutex_lock(&coherence->lock);
-	buf_printf(&text, "%s %s ", coherence->origin, coherence->publishes_all ? "all" : "keys");
-	if (!coherence->publishes_all)
-		buf_append_slice(&text, buf_slice(&coherence->unsent));
-	bool has_news = coherence->publishes_all || buf_len(&coherence->unsent) > 0;
-	buf_reset(&coherence->unsent);
-	coherence->publishes_all = coherence->is_flush_due = false;
-	pthread_mutex_unlock(&coherence->lock);
-
+	buf_printf(&text, "%s ", coherence->origin);
+	bool has_news = outbox_take(coherence->outbox, &text);
 	struct slice argv[] = { SLICE("PUBLISH"), SLICE(COHERENCE_CHANNEL), buf_slice(&text) };
 	if (has_news && coherence->state == LISTENING &&
 	    coherence->mode == COHERENCE_BROADCAST)

@@ -61,6 +61,23 @@ coherence_prefixes(struct slice keys, struct slice prefixes[COHERENCE_MAX_PREFIX
 	return count;
 }
 
+size_t
+coherence_tracking_words(struct slice keys, struct slice argv[COHERENCE_TRACKING_WORDS])
+{
+	struct slice prefixes[COHERENCE_MAX_PREFIXES];
+	size_t count = coherence_prefixes(keys, prefixes);
+
+	argv[0] = SLICE("CLIENT");
+	argv[1] = SLICE("TRACKING");
+	argv[2] = SLICE("ON");
+	argv[3] = SLICE("BCAST");
+	for (size_t i = 0; i < count; i++) {
+		argv[4 + 2 * i] = SLICE("PREFIX");
+		argv[5 + 2 * i] = prefixes[i];
+	}
+	return 4 + 2 * count;
+}
+
 /* ---- messages ---- */
 
 /* The value at the front of `rest`, taken off. */
@@ -166,12 +183,6 @@ coherence_each_key(struct slice keys, void (*on_key)(struct slice key, void *arg
 		if (key.at != NULL)
 			on_key(key, arg);
 	}
-}
-
-void
-coherence_drop_quietly(struct slice key, void *arg)
-{
-	cache_drop(arg, key);
 }
 
 bool

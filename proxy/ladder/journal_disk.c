@@ -80,7 +80,8 @@ is_new(struct slice file)
 {
 	while (file.len > 0 && file.at[file.len - 1] == '\0')
 		file.len--;
-	return file.len < journal_file_start.len && slice_starts(journal_file_start, file);
+	return file.len == 0 ||
+	    (file.len < journal_file_start.len && slice_starts(journal_file_start, file));
 }
 
 /* How much of the file is good; false for damage. */

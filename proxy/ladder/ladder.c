@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/glob.h"
+#include "ladder/answer.h"
 #include "ladder/flight.h"
 
 /* One read of one key that memory could not answer. */
@@ -57,13 +58,6 @@ rung_name(enum rung rung)
 	return ladder[rung].name;
 }
 
-void
-answer_release(struct answer *answer)
-{
-	blob_unref(answer->bytes);
-	answer->bytes = NULL;
-}
-
 bool
 ladder_may_keep(const struct ladder_context *context, struct slice key)
 {
@@ -72,67 +66,22 @@ ladder_may_keep(const struct ladder_context *context, struct slice key)
 
 /* ---- memory ---- */
 
-static void
-answer_free(const struct map *map, enum rung rung, struct answer *answer)
-{
-	*answer = (struct answer){
-		.kind = map->settings->type == MAP_HASH ? ANSWER_HASH : ANSWER_STRING,
-		.rung = rung,
-		.bytes = blob_ref(map->free),
-	};
-}
-
-/* What a user without a row gets. */
-static void
-answer_missing(const struct map *map, enum rung rung, struct answer *answer)
-{
-	if (map != NULL && map->settings->missing == MISSING_FREE)
-		answer_free(map, rung, answer);
-	else
-		*answer = (struct answer){ .kind = ANSWER_NIL, .rung = rung };
-}
-
-/* Takes over the reference in `value`; false when it is of another type than
- * what is asked for. */
-static bool
-answer_from_memory(const struct flight_order *order, struct cache_value *value, enum rung rung,
-    struct answer *answer)
-{
-	bool is_value = value->kind == CACHE_STRING || value->kind == CACHE_HASH;
-
-	if (is_value && (value->kind == CACHE_HASH) != order->is_hash) {
-		cache_value_release(value);
-		return false;
-	}
-	if (is_value) {
-		*answer = (struct answer){
-			.kind = value->kind == CACHE_HASH ? ANSWER_HASH : ANSWER_STRING,
-			.rung = rung,
-			.bytes = value->bytes,
-		};
-	} else if (value->kind == CACHE_OVER && order->map != NULL) {
-		answer_free(order->map, rung, answer);
-	} else {
-		answer_missing(order->map, rung, answer);
-	}
-	answer->age_ms = clock_mono_ms() - value->filled_ms;
-	return true;
-}
-
 static bool
 find_fresh(struct ladder_context *context, const struct flight_order *order,
     struct answer *answer, bool *should_refresh)
 {
+	int64_t now_ms = clock_mono_ms();
 	struct cache_value value;
 
 	*should_refresh = false;
 	if (!order->may_keep)
 		return false;
-	enum cache_find found = cache_find(context->backends->cache, order->key, clock_mono_ms(),
-	    &value, should_refresh);
+	enum cache_find found = cache_find(context->backends->cache, order->key, now_ms, &value,
+	    should_refresh);
 	if (found == CACHE_STALE)
 		cache_value_release(&value);
-	return found == CACHE_FRESH && answer_from_memory(order, &value, RUNG_MEMORY, answer);
+	return found == CACHE_FRESH && answer_from_memory(order->map, order->is_hash, &value,
+	    RUNG_MEMORY, now_ms, answer);
 }
 
 static enum climb_next
@@ -171,12 +120,6 @@ has_copy(const struct climb *climb)
 	return is_held;
 }
 
-static bool
-may_ask_redis(const struct ladder_context *context, struct slice key)
-{
-	return backends_redis_allows(context->backends) &&
-	    !journal_has(context->backends->journal, key);
-}
 
 static enum climb_next
 ask_redis(struct climb *climb, struct answer *answer)
@@ -186,7 +129,7 @@ ask_redis(struct climb *climb, struct answer *answer)
 
 	(void)answer;
 	climb->waiter.fetched = on_fetched;
-	if (!may_ask_redis(context, climb->order.key) ||
+	if (!backends_may_ask_redis(context->backends, climb->order.key) ||
 	    !flights_ask_redis(context->flights, &climb->order, &climb->waiter))
 		return CLIMB_NEXT;
 	/* Who has something to fall back on does not wait for long. */
@@ -221,18 +164,20 @@ ask_postgres(struct climb *climb, struct answer *answer)
 static enum climb_next
 try_stale(struct climb *climb, struct answer *answer)
 {
+	int64_t now_ms = clock_mono_ms();
 	struct cache_value value;
 
 	if (!climb->order.may_keep)
 		return CLIMB_NEXT;
 	enum cache_find found = cache_find(climb->context->backends->cache, climb->order.key,
-	    clock_mono_ms(), &value, NULL);
+	    now_ms, &value, NULL);
 	if (found == CACHE_MISS)
 		return CLIMB_NEXT;
 	/* It may have become fresh while we asked. */
 	enum rung rung = found == CACHE_FRESH ? RUNG_MEMORY : RUNG_STALE;
-	return answer_from_memory(&climb->order, &value, rung, answer) ? CLIMB_ANSWERED
-								       : CLIMB_NEXT;
+	bool fits = answer_from_memory(climb->order.map, climb->order.is_hash, &value, rung, now_ms,
+	    answer);
+	return fits ? CLIMB_ANSWERED : CLIMB_NEXT;
 }
 
 static enum climb_next
@@ -308,38 +253,6 @@ go_on_from(struct climb *climb, enum rung rung)
 		finish(climb, &answer);
 }
 
-/* The reference in `fetched` stays the flight's. */
-static bool
-answer_from_backend(const struct climb *climb, const struct fetched *fetched,
-    struct answer *answer)
-{
-	const struct map *map = climb->order.map;
-
-	*answer = (struct answer){ .rung = climb->rung, .bytes = NULL };
-	switch (fetched->outcome) {
-	case FETCH_VALUE:
-		answer->kind = fetched->kind == CACHE_HASH ? ANSWER_HASH : ANSWER_STRING;
-		answer->bytes = blob_ref(fetched->bytes);
-		return true;
-	case FETCH_NIL: /* evicted, perhaps: Postgres knows */
-		answer->kind = ANSWER_NIL;
-		return map == NULL;
-	case FETCH_MISSING:
-		answer_missing(map, climb->rung, answer);
-		return true;
-	case FETCH_OVER:
-		answer_free(map, climb->rung, answer);
-		return true;
-	case FETCH_ERROR:
-		answer->kind = ANSWER_ERROR;
-		answer->bytes = blob_ref(fetched->bytes);
-		return true;
-	case FETCH_FAILED:
-		break;
-	}
-	return false;
-}
-
 static void
 on_fetched(struct flight_waiter *waiter, const struct fetched *fetched)
 {
@@ -348,7 +261,7 @@ on_fetched(struct flight_waiter *waiter, const struct fetched *fetched)
 	struct answer answer = { 0 };
 
 	stop_waiting(climb, false);
-	if (answer_from_backend(climb, fetched, &answer)) {
+	if (answer_from_backend(climb->order.map, climb->rung, fetched, &answer)) {
 		finish(climb, &answer);
 		return;
 	}
@@ -492,44 +405,4 @@ void
 ladder_end_many(struct ladder_context *context)
 {
 	flights_end_many(context->flights);
-}
-
-/* ---- explaining ---- */
-
-enum rung
-ladder_would_answer(struct ladder_context *context, const struct question *question,
-    const char **why)
-{
-	struct cache_value value;
-	const struct map *map = question->map;
-	enum cache_find found = CACHE_MISS;
-
-	if (ladder_may_keep(context, question->key)) {
-		found = cache_find(context->backends->cache, question->key, clock_mono_ms(), &value,
-		    NULL);
-		if (found != CACHE_MISS)
-			cache_value_release(&value);
-	}
-	if (found == CACHE_FRESH) {
-		*why = "memory holds a fresh copy";
-		return RUNG_MEMORY;
-	}
-	if (may_ask_redis(context, question->key)) {
-		*why = map != NULL ? "redis is up; what it does not hold, postgres is asked for"
-				   : "redis is up";
-		return RUNG_REDIS;
-	}
-	if (map != NULL && backends_postgres_allows(context->backends)) {
-		*why = backends_redis_allows(context->backends)
-		    ? "the copy in redis is older than a write here; postgres is up"
-		    : "redis is down; postgres is up";
-		return RUNG_POSTGRES;
-	}
-	if (found == CACHE_STALE) {
-		*why = "no backend can answer; memory holds a stale copy";
-		return RUNG_STALE;
-	}
-	*why = map != NULL ? "no backend can answer, and memory holds no copy"
-			   : "redis is down, memory holds no copy, and no map has this key";
-	return map != NULL ? RUNG_FREE : RUNG_ERROR;
 }

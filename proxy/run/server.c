@@ -7,7 +7,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -18,11 +17,12 @@
 #include "front/admin.h"
 #include "front/listener.h"
 #include "ladder/keeper.h"
+#include "run/outage_log.h"
+#include "run/preflight.h"
 #include "run/worker.h"
 #include "wire/reply.h"
 
 #define JOURNAL_MAX_KEYS 1000000
-#define SPARE_DESCRIPTORS 256 /* beside clients: links, pool, logs, libraries */
 #define MAX_SIGNALS 3
 #define DRAIN_LOOK_MS 10
 
@@ -40,8 +40,7 @@ struct server {
 	} *rules;
 
 	struct backends backends;
-	int64_t redis_down_ms, postgres_down_ms; /* since when; 0: up. Under `lock` */
-	pthread_mutex_t lock;
+	struct outage_log outages;
 	struct census census;
 	struct worker **workers;
 	const struct worker_metrics **metrics;
@@ -54,44 +53,6 @@ struct server {
 
 /* ---- backends going down and coming back ---- */
 
-static void
-log_down(const struct breaker *breaker, const char *reason)
-{
-	int64_t probe_at_ms = breaker_probe_at(breaker);
-
-	if (probe_at_ms == TIME_NEVER)
-		log_warn("%s down: %s", breaker_name(breaker), reason);
-	else
-		log_warn("%s down: %s; next probe in %.1f s", breaker_name(breaker), reason,
-		    (double)(probe_at_ms - clock_mono_ms()) / 1000);
-}
-
-/* One line when it goes, one when it is back; not one a probe. */
-static void
-log_change(struct server *server, const struct breaker *breaker, enum breaker_state after,
-    const char *reason)
-{
-	int64_t *down_ms = breaker == server->backends.redis ? &server->redis_down_ms
-							     : &server->postgres_down_ms;
-	int64_t now_ms = clock_mono_ms();
-
-	pthread_mutex_lock(&server->lock);
-	int64_t since_ms = *down_ms;
-	if (after == BREAKER_OPEN && since_ms == 0)
-		*down_ms = now_ms;
-	else if (after == BREAKER_CLOSED)
-		*down_ms = 0;
-	pthread_mutex_unlock(&server->lock);
-
-	if (after == BREAKER_OPEN && since_ms == 0)
-		log_down(breaker, reason);
-	else if (after == BREAKER_OPEN)
-		log_debug("%s still down: %s", breaker_name(breaker), reason);
-	else if (after == BREAKER_CLOSED && since_ms != 0)
-		log_info("%s up again after %.1f s", breaker_name(breaker),
-		    (double)(now_ms - since_ms) / 1000);
-}
-
 /* Called by whichever thread saw it happen. */
 static void
 on_breaker(struct breaker *breaker, enum breaker_state before, enum breaker_state after,
@@ -100,7 +61,7 @@ on_breaker(struct breaker *breaker, enum breaker_state before, enum breaker_stat
 	struct server *server = arg;
 
 	(void)before;
-	log_change(server, breaker, after, reason);
+	outage_log_change(&server->outages, breaker, breaker == server->backends.redis, after, reason);
 	if (breaker == server->backends.redis && after != BREAKER_HALF_OPEN) {
 		for (size_t i = 0; i < server->census.worker_count; i++)
 			worker_redis_changed(server->workers[i]);
@@ -138,90 +99,6 @@ settings_of(const struct server *server)
 	return server->rules->rules.settings;
 }
 
-/* Settings whose part of the work is not there yet: said, not ignored. */
-static void
-warn_of_unserved(const struct settings *settings)
-{
-	const struct {
-		const char *name;
-		bool is_set;
-	} unserved[] = {
-		{ "[snapshot] file", settings->snapshot.file[0] != '\0' },
-		{ "[warm] query", settings->warm.query[0] != '\0' },
-	};
-
-	for (size_t i = 0; i < sizeof(unserved) / sizeof(unserved[0]); i++) {
-		if (unserved[i].is_set)
-			log_warn("%s has no effect in this version", unserved[i].name);
-	}
-}
-
-static bool
-make_redis_target(struct server *server, char *error, size_t size)
-{
-	const struct settings *settings = settings_of(server);
-	char name[256];
-
-	if (settings->redis.url[0] == '\0') {
-		log_warn("no Redis is configured ([redis] url): commands that need one fail");
-		return true;
-	}
-	server->backends.redis_target = redis_target_new(settings->redis.url,
-	    settings->redis.token, settings->redis.tls_ca, error, size);
-	if (server->backends.redis_target == NULL)
-		return false;
-	redis_target_name(server->backends.redis_target, name, sizeof(name));
-	log_info("redis: %s", name);
-	return true;
-}
-
-static bool
-check_postgres_url(struct server *server, char *error, size_t size)
-{
-	const struct settings *settings = settings_of(server);
-	char *conninfo, dropped[512];
-
-	server->backends.has_postgres = settings->postgres.url[0] != '\0';
-	if (!server->backends.has_postgres) {
-		if (settings->map_count > 0)
-			log_warn("no Postgres is configured ([postgres] url)");
-		return true;
-	}
-	if (!postgres_clean_url(settings->postgres.url, &conninfo, dropped, sizeof(dropped), error,
-	    size))
-		return false;
-	free(conninfo);
-	return true;
-}
-
-/* Some descriptors are not ours to give; the rest bounds the clients. */
-static void
-raise_descriptor_limit(int64_t max_clients)
-{
-	struct rlimit limit;
-	rlim_t wanted = (rlim_t)max_clients + SPARE_DESCRIPTORS;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted)
-		return;
-	limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
-	if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
-		return;
-	if (limit.rlim_cur < wanted)
-		log_warn("[listen] max_clients: %lld clients need %llu descriptors, the limit is "
-		    "%llu: more connections than that will wait", (long long)max_clients,
-		    (unsigned long long)wanted, (unsigned long long)limit.rlim_cur);
-}
-
-/* The keeper wants to know whether the journal holds keys of an earlier run. */
-static bool
-make_journal(struct server *server, char *error, size_t size)
-{
-	const char *path = settings_of(server)->ladder.journal;
-
-	server->backends.journal = journal_new(JOURNAL_MAX_KEYS);
-	return path[0] == '\0' || journal_open(server->backends.journal, path, error, size);
-}
-
 static void
 make_backends(struct server *server)
 {
@@ -240,6 +117,16 @@ make_backends(struct server *server)
 	server->backends.postgres =
 	    breaker_new("postgres", &policy, seeds[1], on_breaker, server);
 	keeper_new(&server->backends, &server->rules->rules);
+}
+
+/* The keeper wants to know whether the journal holds keys of an earlier run. */
+static bool
+make_journal(struct server *server, char *error, size_t size)
+{
+	const char *path = settings_of(server)->ladder.journal;
+
+	server->backends.journal = journal_new(JOURNAL_MAX_KEYS);
+	return path[0] == '\0' || journal_open(server->backends.journal, path, error, size);
 }
 
 static void
@@ -492,7 +379,7 @@ free_all(struct server *server)
 		settings_free((struct settings *)age->rules.settings);
 		free(age);
 	}
-	pthread_mutex_destroy(&server->lock);
+	outage_log_end(&server->outages);
 	free(server);
 }
 
@@ -500,11 +387,11 @@ static bool
 set_up(struct server *server, char *error, size_t size, int *code)
 {
 	*code = EXIT_BAD_USAGE;
-	if (!make_redis_target(server, error, size) || !check_postgres_url(server, error, size))
+	if (!preflight_targets(settings_of(server), &server->backends, error, size))
 		return false;
 	*code = EXIT_CANNOT_START;
-	warn_of_unserved(settings_of(server));
-	raise_descriptor_limit(settings_of(server)->listen.max_clients);
+	preflight_warn(settings_of(server));
+	preflight_descriptors(settings_of(server)->listen.max_clients);
 	if (!make_journal(server, error, size))
 		return false;
 	make_backends(server);
@@ -523,7 +410,7 @@ server_run(struct settings *settings, const struct arguments *arguments)
 	log_setup((enum log_level)settings->server.log_level,
 	    (enum log_format)settings->server.log_format);
 	hash_init();
-	pthread_mutex_init(&server->lock, NULL);
+	outage_log_init(&server->outages);
 	server->arguments = arguments;
 	add_rules(server, settings);
 	server->base = event_base_new();
