@@ -15,6 +15,7 @@
 #include "ladder/coherence_message.h"
 #include "ladder/coherence_shared.h"
 #include "ladder/drop_again.h"
+#include "ladder/verify_queue.h"
 #include "upstream/redis_conn.h"
 #include "wire/request.h"
 
@@ -33,14 +34,6 @@ enum coherence_state {
 	LISTENER_OFF,    /* ttl: wanted, or nothing else is to be had */
 };
 
-/* A read under way, to see whether a message was only about our own fill. */
-struct verify {
-	struct verify *next;
-	bool is_ping; /* keepalive: nothing to compare */
-	size_t key_len;
-	char key[];
-};
-
 struct coherence {
 	struct event_base *base;
 	struct evdns_base *dns;
@@ -54,7 +47,7 @@ struct coherence {
 	enum coherence_mode wanted;
 	_Atomic int mode; /* in force */
 	_Atomic int64_t invalidations;
-	struct verify *first_verify, **last_verify;
+	struct verify_queue verifies;
 	struct drop_again *again;
 	char origin[17];
 
@@ -91,37 +84,6 @@ ask(struct coherence *coherence, const struct slice *argv, size_t argc)
 	redis_conn_flush(coherence->conn);
 	counter_add(&coherence->metrics->commands, 1);
 	buf_free(&command);
-}
-
-static void
-add_verify(struct coherence *coherence, struct slice key, bool is_ping)
-{
-	struct verify *verify = alloc_zero(sizeof(*verify) + key.len);
-
-	verify->is_ping = is_ping;
-	verify->key_len = key.len;
-	if (key.len > 0)
-		memcpy(verify->key, key.at, key.len);
-	*coherence->last_verify = verify;
-	coherence->last_verify = &verify->next;
-}
-
-static void
-take_off_verify(struct coherence *coherence)
-{
-	struct verify *verify = coherence->first_verify;
-
-	coherence->first_verify = verify->next;
-	if (coherence->first_verify == NULL)
-		coherence->last_verify = &coherence->first_verify;
-	free(verify);
-}
-
-static void
-drop_verifies(struct coherence *coherence)
-{
-	while (coherence->first_verify != NULL)
-		take_off_verify(coherence);
 }
 
 static void
@@ -173,7 +135,7 @@ lose(struct coherence *coherence)
 	redis_conn_free(coherence->conn);
 	coherence->conn = NULL;
 	coherence->mode = COHERENCE_TTL;
-	drop_verifies(coherence);
+	verify_clear(&coherence->verifies);
 	enter(coherence, LISTENER_CLOSED);
 	if (backends_redis_allows(coherence->backends))
 		set_timer(coherence, backoff_next_ms(&coherence->backoff));
@@ -205,7 +167,7 @@ verify(struct coherence *coherence, struct slice key)
 	bool is_hash = map != NULL && map->settings->type == MAP_HASH;
 	struct slice argv[] = { is_hash ? SLICE("HGETALL") : SLICE("GET"), key };
 
-	add_verify(coherence, key, false);
+	verify_add(&coherence->verifies, key);
 	ask(coherence, argv, 2);
 }
 
@@ -267,14 +229,12 @@ on_push(struct coherence *coherence, struct slice push)
 static void
 on_verified(struct coherence *coherence, struct slice reply)
 {
-	struct verify *verify = coherence->first_verify;
+	struct cache *cache = coherence->backends->cache;
+	struct slice key = verify_first(&coherence->verifies);
 	struct cache_value value;
 
-	if (verify == NULL)
-		return; /* of a PUBLISH */
-	struct slice key = slice_make(verify->key, verify->key_len);
-	struct cache *cache = coherence->backends->cache;
-	if (!verify->is_ping &&
+	/* NULL: of a PING or a PUBLISH, which compare nothing. */
+	if (key.at != NULL &&
 	    cache_find(cache, key, clock_mono_ms(), &value, NULL) != CACHE_MISS) {
 		if (!coherence_is_same(reply, &value)) {
 			cache_drop(cache, key);
@@ -282,7 +242,7 @@ on_verified(struct coherence *coherence, struct slice reply)
 		}
 		cache_value_release(&value);
 	}
-	take_off_verify(coherence);
+	verify_take_off(&coherence->verifies);
 }
 
 static void
@@ -359,10 +319,10 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 	(void)fd, (void)what;
 	if (coherence->state != LISTENING) {
 		connect_now(coherence);
-	} else if (coherence->first_verify != NULL) {
+	} else if (!verify_is_empty(&coherence->verifies)) {
 		lose(coherence); /* the last one was never answered */
 	} else {
-		add_verify(coherence, SLICE_NONE, true);
+		verify_add(&coherence->verifies, SLICE_NONE);
 		ask(coherence, ping, 1);
 		set_timer(coherence, PING_S * 1000);
 	}
@@ -395,7 +355,6 @@ coherence_new(struct event_base *base, struct evdns_base *dns, struct backends *
 	coherence->wanted = (enum coherence_mode)rules->settings->cache.coherence;
 	coherence->mode = COHERENCE_TTL;
 	coherence->state = coherence->wanted == COHERENCE_TTL ? LISTENER_OFF : LISTENER_CLOSED;
-	coherence->last_verify = &coherence->first_verify;
 	coherence->timer = event_new(base, -1, 0, on_timer, coherence);
 	coherence->again = drop_again_new(base, backends->cache);
 	snprintf(coherence->origin, sizeof(coherence->origin), "%016" PRIx64, random);
@@ -412,7 +371,7 @@ coherence_free(struct coherence *coherence)
 	if (coherence == NULL)
 		return;
 	redis_conn_free(coherence->conn);
-	drop_verifies(coherence);
+	verify_clear(&coherence->verifies);
 	event_free(coherence->timer);
 	drop_again_free(coherence->again);
 	outbox_free(coherence->outbox);

@@ -1,0 +1,55 @@
+/* See verify_queue.h. */
+#include "ladder/verify_queue.h"
+
+#include <stdlib.h>
+
+#include "base/alloc.h"
+
+struct verify {
+	struct verify *next;
+	bool has_key;
+	size_t len;
+	char key[];
+};
+
+void
+verify_add(struct verify_queue *queue, struct slice key)
+{
+	struct verify *verify = alloc_zero(sizeof(*verify) + key.len);
+
+	verify->has_key = key.at != NULL;
+	verify->len = key.len;
+	if (key.len > 0)
+		memcpy(verify->key, key.at, key.len);
+	*(queue->last != NULL ? &queue->last->next : &queue->first) = verify;
+	queue->last = verify;
+}
+
+struct slice
+verify_first(const struct verify_queue *queue)
+{
+	const struct verify *verify = queue->first;
+
+	return verify != NULL && verify->has_key ? slice_make(verify->key, verify->len)
+						 : SLICE_NONE;
+}
+
+void
+verify_take_off(struct verify_queue *queue)
+{
+	struct verify *verify = queue->first;
+
+	if (verify == NULL)
+		return;
+	queue->first = verify->next;
+	if (queue->first == NULL)
+		queue->last = NULL;
+	free(verify);
+}
+
+void
+verify_clear(struct verify_queue *queue)
+{
+	while (queue->first != NULL)
+		verify_take_off(queue);
+}
