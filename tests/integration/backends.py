@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 
 import psycopg2
 
@@ -64,7 +63,7 @@ class Redis(Process):
         elif self.password:
             argv += ["--requirepass", self.password]
         self.spawn(argv + self.settings)
-        eventually(self._answers, 10, what=f"redis-server on {self.port}")
+        eventually(self._answers, 10, every=0.005, what=f"redis-server on {self.port}")
         return self
 
     def socket_path(self):
@@ -81,6 +80,20 @@ class Redis(Process):
     def restart(self):
         self.kill9()
         return self.start()
+
+    def restore(self):
+        """Whatever a test did to it: running, empty, and nobody connected."""
+        if self.is_stopped:
+            self.kill9()
+        if not self.is_running():
+            return self.start()
+        with self.client() as client:
+            replies = client.pipeline([
+                ("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"),
+                ("CLIENT", "KILL", "TYPE", "pubsub"), ("FLUSHALL",), ("SCRIPT", "FLUSH"),
+                ("CONFIG", "RESETSTAT")])
+            assert not any(isinstance(reply, resp.Error) for reply in replies), replies
+        return self
 
     @property
     def url(self):
@@ -178,10 +191,7 @@ class Postgres(Process):
             if self.is_stopped:
                 self.cont()
             os.kill(self.pid, signal.SIGINT)
-            try:
-                self.child.wait(10)
-            except subprocess.TimeoutExpired:
-                pass
+            self.wait(10)
         self.kill9()
 
     def failed_logins(self):
@@ -229,7 +239,7 @@ class PgBouncer(Process):
                                    (self.postgres.SUPERUSER, self.postgres.PASSWORD)):
                 file.write(f'"{user}" "{password}"\n')
         self.spawn([find_program("pgbouncer", "/usr/sbin"), path])
-        eventually(self._listens, 10, what="PgBouncer")
+        eventually(self._listens, 10, every=0.005, what="PgBouncer")
         if self.postgres.is_running() and not self.certificate:
             self._log_in()
         return self
@@ -251,6 +261,15 @@ class PgBouncer(Process):
     def restart(self):
         self.kill9()
         return self.start()
+
+    def restore(self):
+        """Whatever a test did to it or to Postgres: running, and with a connection there."""
+        if self.is_stopped:
+            self.kill9()
+        if not self.is_running():
+            return self.start()
+        self._log_in()
+        return self
 
     @property
     def url(self):

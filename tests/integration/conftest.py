@@ -1,4 +1,5 @@
-"""Fixtures: one Postgres for the whole run, everything else fresh for each test.
+"""Fixtures: one Redis, Postgres and PgBouncer for the whole run, made good again for
+each test; sidecars and everything out of the ordinary fresh for each test.
 
 Every process that a test starts is ended in a finalizer; a sidecar's end is
 itself a test (SIGTERM, exit code 0, no sanitizer report).
@@ -118,13 +119,33 @@ def plans(postgres):
     return postgres.plans
 
 
-@pytest.fixture
-def pgbouncer(session, postgres):
-    bouncer = PgBouncer(session, postgres)
+@pytest.fixture(scope="session")
+def pgbouncer_of_session(session, postgres_of_session):
+    bouncer = PgBouncer(session, postgres_of_session)
     try:
         yield bouncer.start()
     finally:
         bouncer.end()
+
+
+@pytest.fixture
+def pgbouncer(pgbouncer_of_session, postgres):
+    return pgbouncer_of_session.restore()
+
+
+@pytest.fixture(scope="session")
+def redis_of_session(session):
+    redis = Redis(session)
+    try:
+        yield redis.start()
+    finally:
+        redis.end()
+
+
+@pytest.fixture
+def redis(redis_of_session):
+    """Running and empty; a test may stop and kill it."""
+    return redis_of_session.restore()
 
 
 @pytest.fixture
@@ -139,11 +160,6 @@ def start_redis(session):
     yield start
     for redis in started:
         redis.end()
-
-
-@pytest.fixture
-def redis(start_redis):
-    return start_redis()
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ and removes the root.
 
 import os
 import random
+import select
 import shutil
 import signal
 import socket
@@ -165,6 +166,15 @@ class Process:
             os.kill(pid, signal.SIGCONT)
         self.is_stopped = False
 
+    def wait(self, seconds):
+        """Its exit code; None when it still runs after so many seconds."""
+        descriptor = os.pidfd_open(self.pid)
+        try:
+            select.select([descriptor], [], [], seconds)
+        finally:
+            os.close(descriptor)
+        return self.child.poll()
+
     def kill9(self):
         """Ends it without warning, with its children; returns when they are gone."""
         if not self.is_running():
@@ -175,7 +185,7 @@ class Process:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
-        self.child.wait(10)
+        self.wait(10)
         for pid in family[1:]:
             eventually(lambda pid=pid: stat_fields(pid) is None or stat_fields(pid)[0] == "Z")
         self.is_stopped = False

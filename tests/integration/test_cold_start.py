@@ -12,7 +12,8 @@ def cold(redis, pgbouncer, start_sidecar):
     """A sidecar that was started while nothing else runs."""
     redis.kill9()
     pgbouncer.kill9()
-    return start_sidecar(redis={"url": redis.url}, postgres={"url": pgbouncer.url})
+    return start_sidecar(is_in_time=True, redis={"url": redis.url},
+                         postgres={"url": pgbouncer.url})
 
 
 def read_all(sidecar):

@@ -47,7 +47,7 @@ def assert_true_again(sidecar, plans, first=1, last=200):
 def test_a_hanging_redis_delays_no_read_past_the_deadline(
         redis, pgbouncer, plans, start_sidecar, start_readers):
     plans.fill(1, 5000)
-    sidecar = start_sidecar(redis={"url": redis.url}, postgres={"url": pgbouncer.url},
+    sidecar = start_sidecar(is_in_time=True, redis={"url": redis.url}, postgres={"url": pgbouncer.url},
                             cache=BUSY_CACHE)
     readers = start_readers(sidecar, ids=5000, hot=500)
     time.sleep(0.5)
@@ -63,7 +63,7 @@ def test_a_hanging_database_delays_no_read_past_the_deadline(
         which, redis, postgres, pgbouncer, plans, start_sidecar, start_readers):
     plans.fill(1, 5000)
     # What Redis holds is soon gone, so that many reads ask the database.
-    sidecar = start_sidecar(redis={"url": redis.url, "ttl": "300ms"},
+    sidecar = start_sidecar(is_in_time=True, redis={"url": redis.url, "ttl": "300ms"},
                             postgres={"url": pgbouncer.url}, cache=BUSY_CACHE)
     readers = start_readers(sidecar, ids=5000, hot=500)
     time.sleep(0.5)
@@ -76,7 +76,7 @@ def test_a_hanging_database_delays_no_read_past_the_deadline(
 def test_both_hanging_at_once_delays_no_read_past_the_deadline(
         redis, pgbouncer, postgres, plans, start_sidecar, start_readers):
     plans.fill(1, 5000)
-    sidecar = start_sidecar(redis={"url": redis.url}, postgres={"url": pgbouncer.url},
+    sidecar = start_sidecar(is_in_time=True, redis={"url": redis.url}, postgres={"url": pgbouncer.url},
                             cache=BUSY_CACHE)
     readers = start_readers(sidecar, ids=5000, hot=500)
     time.sleep(0.5)
@@ -93,7 +93,7 @@ def test_both_hanging_at_once_delays_no_read_past_the_deadline(
 def test_a_redis_that_lies_leaves_every_read_to_postgres(
         liar, pgbouncer, plans, start_sidecar, start_readers):
     plans.fill(1, 2000)
-    sidecar = start_sidecar(redis={"url": liar.url}, postgres={"url": pgbouncer.url},
+    sidecar = start_sidecar(is_in_time=True, redis={"url": liar.url}, postgres={"url": pgbouncer.url},
                             cache=BUSY_CACHE)
     readers = start_readers(sidecar, ids=2000, hot=200)
     time.sleep(1.5)
@@ -112,7 +112,7 @@ def test_a_postgres_that_lies_leaves_redis_and_the_free_value(
     for number in range(1, 101):
         redis.call("SET", f"plan:{number}", plans.text(number))
     url = f"postgresql://someone:secret@127.0.0.1:{liar.port}/shop"
-    sidecar = start_sidecar(redis={"url": redis.url}, postgres={"url": url}, cache=BUSY_CACHE)
+    sidecar = start_sidecar(is_in_time=True, redis={"url": redis.url}, postgres={"url": url}, cache=BUSY_CACHE)
     readers = start_readers(sidecar, ids=2000, hot=100)
     time.sleep(1.5)
     report = readers.finish_in_time()
@@ -126,7 +126,7 @@ def test_a_postgres_that_lies_leaves_redis_and_the_free_value(
 
 def test_when_redis_hangs_only_its_budget_is_lost_and_then_nothing(
         redis, pgbouncer, plans, start_sidecar):
-    sidecar = start_sidecar(redis={"url": redis.url}, postgres={"url": pgbouncer.url},
+    sidecar = start_sidecar(is_in_time=True, redis={"url": redis.url}, postgres={"url": pgbouncer.url},
                             breaker={"failures": 3, "open": "20s", "max_open": "20s"})
     sidecar.get("plan:1")
     redis.stop()
@@ -142,7 +142,7 @@ def test_a_slow_redis_opens_the_breaker_as_a_dead_one_does(
         redis, proxy_for, pgbouncer, plans, start_sidecar):
     """Over its cap Upstash delays commands; it does not refuse them."""
     proxy = proxy_for(redis)
-    sidecar = start_sidecar(redis={"url": proxy.url}, postgres={"url": pgbouncer.url},
+    sidecar = start_sidecar(is_in_time=True, redis={"url": proxy.url}, postgres={"url": pgbouncer.url},
                             breaker={"open": "20s", "max_open": "20s"})
     sidecar.get("plan:1")
     proxy.delay = 0.3
@@ -155,7 +155,7 @@ def test_one_slow_reply_stalls_no_reply_behind_it_past_its_own_deadline(
         redis, proxy_for, pgbouncer, plans, start_sidecar):
     """A pipeline: a read of Redis that hangs, and memory hits behind it."""
     proxy = proxy_for(redis)
-    sidecar = start_sidecar(redis={"url": proxy.url}, postgres={"url": pgbouncer.url})
+    sidecar = start_sidecar(is_in_time=True, redis={"url": proxy.url}, postgres={"url": pgbouncer.url})
     sidecar.get("plan:1")
     proxy.hold(b"plan:300")
     client = sidecar.client()
@@ -170,7 +170,7 @@ def test_one_slow_reply_stalls_no_reply_behind_it_past_its_own_deadline(
 def test_replies_keep_their_order_when_some_end_by_their_deadline(
         ttl, redis, postgres, pgbouncer, plans, start_sidecar):
     """Copies in memory between cold keys that nobody can answer, on several clients."""
-    sidecar = start_sidecar(redis={"url": redis.url}, postgres={"url": pgbouncer.url},
+    sidecar = start_sidecar(is_in_time=True, redis={"url": redis.url}, postgres={"url": pgbouncer.url},
                             cache={"ttl": ttl})
     warm = range(1, 41)
     for number in warm:
@@ -205,7 +205,7 @@ def test_a_resolver_that_never_answers_delays_nobody(session, pgbouncer, plans, 
                    f'mount --bind {file} /etc/resolv.conf && exec "$@"', "sh"]
         if subprocess.run(private + ["true"], capture_output=True).returncode != 0:
             pytest.skip("needs root, for a mount namespace")
-        sidecar = start_sidecar(prefix=private, redis={"url": "redis://redis.example:6379"},
+        sidecar = start_sidecar(is_in_time=True, prefix=private, redis={"url": "redis://redis.example:6379"},
                                 postgres={"url": pgbouncer.url})
         client = sidecar.client()
         for number in range(1, 101):
@@ -217,14 +217,14 @@ def test_a_resolver_that_never_answers_delays_nobody(session, pgbouncer, plans, 
 
 
 def test_a_name_that_does_not_exist_delays_nobody(redis, plans, pgbouncer, start_sidecar):
-    sidecar = start_sidecar(redis={"url": "redis://no-such-host.invalid:6379"},
+    sidecar = start_sidecar(is_in_time=True, redis={"url": "redis://no-such-host.invalid:6379"},
                             postgres={"url": pgbouncer.url})
     client = sidecar.client()
     for number in range(1, 101):
         reply, seconds = client.timed("GET", f"plan:{number}")
         assert reply == plans.bytes(number) and seconds < 0.4
     url = pgbouncer.url.replace("127.0.0.1", "no-such-host.invalid")
-    other = start_sidecar(redis={"url": redis.url}, postgres={"url": url})
+    other = start_sidecar(is_in_time=True, redis={"url": redis.url}, postgres={"url": url})
     redis.call("SET", "plan:400", plans.text(400))
     for number in range(400, 450):
         reply, seconds = other.client().timed("GET", f"plan:{number}")
