@@ -30,8 +30,8 @@ struct front *front_new(struct event_base *base, struct ladder_context *ladder,
 /* All clients must be gone (front_drain). */
 void front_free(struct front *front);
 
-/* Takes over a connected, non-blocking socket. */
-void front_add_client(struct front *front, int fd, bool is_local);
+/* Takes over a connected, non-blocking socket; `id` is what CLIENT ID says. */
+void front_add_client(struct front *front, int fd, int64_t id, bool is_local);
 
 /* Sends what was answered since; before the loop sleeps. */
 void front_flush(struct front *front);

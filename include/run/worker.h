@@ -18,7 +18,7 @@ const struct worker_metrics *worker_metrics(const struct worker *worker);
 struct front *worker_front(const struct worker *worker);
 
 /* Any thread, until worker_join(). */
-void worker_add_client(struct worker *worker, int fd, bool is_local);
+void worker_add_client(struct worker *worker, int fd, int64_t id, bool is_local);
 void worker_set_rules(struct worker *worker, const struct rules *rules);
 void worker_redis_changed(struct worker *worker);
 /* Answers what is in flight, closes its clients, and ends; at `until_ms`

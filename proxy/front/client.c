@@ -179,14 +179,14 @@ describe_peer(struct client *client)
 }
 
 void
-front_add_client(struct front *front, int fd, bool is_local)
+front_add_client(struct front *front, int fd, int64_t id, bool is_local)
 {
 	struct client *client = alloc_zero(sizeof(*client));
 
 	(void)is_local;
 	client->front = front;
 	client->fd = fd;
-	client->session.id = atomic_fetch_add(&front->census->next_client_id, 1) + 1;
+	client->session.id = id;
 	client->session.resp = 2;
 	client->session.is_authenticated =
 	    front->ladder->rules->settings->listen.password[0] == '\0';

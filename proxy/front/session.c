@@ -22,6 +22,7 @@ tell_waiters(struct session *session, int64_t redis_id)
 	while (session->waiters != NULL) {
 		struct session_waiter *waiter = session->waiters;
 		session->waiters = waiter->next;
+		session->state.is_target |= redis_id != 0;
 		waiter->ready(waiter, redis_id);
 	}
 }
@@ -238,8 +239,6 @@ session_open_for_others(struct client *client)
 	if (!backends_redis_allows(front_ladder(client_front(client))->backends))
 		return false;
 	struct session *session = start(client);
-	if (session != NULL)
-		session->state.is_target = true;
 	return session != NULL;
 }
 
@@ -329,8 +328,9 @@ int64_t
 session_lend_id(struct session *session, bool is_for_redirection)
 {
 	session->is_id_lent = true;
-	session->state.is_target |= is_for_redirection;
-	return dedicated_redis_id(session->dedicated);
+	int64_t redis_id = dedicated_redis_id(session->dedicated);
+	session->state.is_target |= is_for_redirection && redis_id != 0;
+	return redis_id;
 }
 
 size_t

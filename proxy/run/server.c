@@ -167,7 +167,8 @@ on_accepted(int fd, bool is_local, void *arg)
 	}
 	/* Counted here, by the one who decides; taken off by the worker. */
 	atomic_fetch_add(&server->census.clients, 1);
-	worker_add_client(server->workers[server->next_worker], fd, is_local);
+	int64_t id = atomic_fetch_add(&server->census.next_client_id, 1) + 1;
+	worker_add_client(server->workers[server->next_worker], fd, id, is_local);
 	server->next_worker = (server->next_worker + 1) % server->census.worker_count;
 }
 

@@ -126,6 +126,7 @@ struct worker_letter {
 	struct letter letter;
 	struct worker *worker;
 	int fd;
+	int64_t id;
 	bool is_local;
 	const struct rules *rules;
 };
@@ -149,14 +150,14 @@ on_client(struct letter *letter)
 	if (what->worker->drain_until_ms != 0)
 		close(what->fd); /* accepted in the moment that we stopped */
 	else
-		front_add_client(what->worker->front, what->fd, what->is_local);
+		front_add_client(what->worker->front, what->fd, what->id, what->is_local);
 	free(what);
 }
 
 void
-worker_add_client(struct worker *worker, int fd, bool is_local)
+worker_add_client(struct worker *worker, int fd, int64_t id, bool is_local)
 {
-	post(worker, (struct worker_letter){ .fd = fd, .is_local = is_local }, on_client);
+	post(worker, (struct worker_letter){ .fd = fd, .id = id, .is_local = is_local }, on_client);
 }
 
 static void
