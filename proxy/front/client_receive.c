@@ -133,7 +133,7 @@ handle_batch(struct client *client, struct slice fresh)
 		buf_free(&client->in); /* nobody will ask for the rest */
 	else if (is_own)
 		buf_take(&client->in, handled);
-	else
+	else if (handled < bytes.len) /* nothing may have come at all */
 		buf_append(&client->in, bytes.at + handled, bytes.len - handled);
 	count_batch(front, started_us, hits_before);
 	/* An end with a whole command before it has been handled; half a command
