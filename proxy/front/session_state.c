@@ -5,8 +5,6 @@
 
 #include "base/resp.h"
 
-#define MAX_TRACKING_INFO 65536 /* longer ones are about something else */
-
 /* ---- commands ---- */
 
 static const struct verb {
@@ -307,27 +305,35 @@ session_state_reply(struct session_state *state, struct session_effect *oldest, 
 	return oldest->is_silent ? SESSION_REPLY_SILENT : SESSION_REPLY_ANSWER;
 }
 
+/* Where the target's id begins; NULL: there is none. */
+static const char *
+find_target_id(const struct session_effect *oldest, struct slice reply)
+{
+	static const struct slice broken = SLICE_INIT(">2\r\n$21\r\ntracking-redir-broken\r\n:");
+	static const struct slice word = SLICE_INIT("$8\r\nredirect\r\n:");
+
+	if (reply.len > 0 && reply.at[0] == '>')
+		return slice_starts(reply, broken) ? reply.at + broken.len : NULL;
+	if (oldest == NULL || !oldest->is_tracking_info)
+		return NULL;
+	const char *found = memmem(reply.at, reply.len, word.at, word.len);
+	return found != NULL ? found + word.len : NULL;
+}
+
 void
 session_state_copy(const struct session_state *state, const struct session_effect *oldest,
     struct slice reply, struct buf *out)
 {
-	struct slice word = oldest != NULL && oldest->is_tracking_info
-	    ? SLICE("$8\r\nredirect\r\n:")
-	    : SLICE("$21\r\ntracking-redir-broken\r\n:");
-	const char *found = state->redirect == 0 || reply.len > MAX_TRACKING_INFO
-	    ? NULL
-	    : memmem(reply.at, reply.len, word.at, word.len);
-	const char *end = found == NULL
-	    ? NULL
-	    : memchr(found + word.len, '\r', (size_t)(reply.at + reply.len - found) - word.len);
-	bool is_about_it =
-	    reply.len > 0 && (reply.at[0] == '>' || (oldest != NULL && oldest->is_tracking_info));
+	const char *id = state->redirect != 0 ? find_target_id(oldest, reply) : NULL;
 
-	if (end == NULL || !is_about_it) {
+	if (id == NULL) {
 		buf_append_slice(out, reply);
 		return;
 	}
-	buf_append(out, reply.at, (size_t)(found - reply.at) + word.len);
+	const char *end = id;
+	while (*end != '\r') /* the reply was found whole */
+		end++;
+	buf_append(out, reply.at, (size_t)(id - reply.at));
 	buf_printf(out, "%" PRId64, state->redirect);
 	buf_append(out, end, (size_t)(reply.at + reply.len - end));
 }
