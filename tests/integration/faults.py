@@ -166,8 +166,8 @@ class Proxy(Listener):
     maim()       lets half of the next bytes of a reply through, then closes
     resume()     everything is well again
     delay        seconds that each reply takes longer
-    hold(bytes)  once these bytes were sent to the backend on a connection, the
-                 replies of that connection are kept back until release()
+    hold(bytes)  the connection on which these bytes are next sent to the backend
+                 gets no more replies until release(); later ones are not held
     """
 
     def __init__(self, target_port, port=None):
@@ -211,7 +211,7 @@ class Proxy(Listener):
         _Loop.run(resume())
 
     def hold(self, needle):
-        """From now on; one hold at a time."""
+        """The next connection that sends these bytes; one hold at a time."""
         self._held.clear()
 
         async def arm():
@@ -262,6 +262,7 @@ class Proxy(Listener):
             self.bytes_up += len(data)
             if self._hold_for is not None and self._hold_for in data:
                 link["is_held"] = True
+                self._hold_for = None
             up_writer.write(data)
             await up_writer.drain()
 

@@ -70,7 +70,7 @@ def test_one_key_asked_by_200_at_once_is_one_query(
     proxy = proxy_for(pgbouncer)
     proxy.delay = 0.03
     sidecar = start_sidecar(
-        redis={"url": redis.url}, server={"threads": 1},
+        redis={"url": redis.url}, server={"threads": 1}, cache={"coherence": "ttl"},
         postgres={"url": pgbouncer.postgres.url_for(proxy.port)})
     connections = [sidecar.client() for _ in range(CLIENTS)]
     for connection in connections:

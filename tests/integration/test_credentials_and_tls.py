@@ -145,7 +145,7 @@ def test_a_plain_redis_behind_a_tls_url_is_named_and_survived(
         redis={"url": f"rediss://127.0.0.1:{redis.port}", "tls_ca": authority.file},
         postgres={"url": pgbouncer.url})
     assert sidecar.get("plan:20") == plans.bytes(20)
-    assert eventually(lambda: complaints(sidecar, "redis", ("tls", "ssl")))
+    assert eventually(lambda: complaints(sidecar, "redis", ("tls", "ssl")), 10)
 
 
 def test_without_tls_ca_the_systems_cas_decide(authority, start_redis, start_sidecar):

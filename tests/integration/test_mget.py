@@ -4,6 +4,13 @@ import pytest
 
 
 @pytest.fixture
+def sidecar(redis, pgbouncer, start_sidecar):
+    """Without tracking, which reads its own fills once more: commands are counted here."""
+    return start_sidecar(redis={"url": redis.url}, postgres={"url": pgbouncer.url},
+                         cache={"coherence": "ttl"})
+
+
+@pytest.fixture
 def mixed(sidecar, redis, plans):
     """(keys, values): 100 keys; 20 each in memory, in Redis, in Postgres, nowhere, unmapped."""
     keys, values = [], []
