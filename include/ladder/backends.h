@@ -35,6 +35,10 @@ struct backends {
 	_Atomic int64_t dedicated; /* dedicated connections in use or kept */
 };
 
+/* How long a connection to Redis may take to be ready: three round trips and a
+ * handshake never need longer, and until then nobody knows what is wrong. */
+int64_t backends_connect_ms(const struct settings *settings);
+
 bool backends_redis_allows(const struct backends *backends);
 /* Redis is up, and its copy of the key is to be trusted. */
 bool backends_may_ask_redis(const struct backends *backends, struct slice key);

@@ -38,6 +38,11 @@ void coherence_read(struct slice push, struct coherence_message *message);
 void coherence_append_key(struct buf *keys, struct slice key);
 void coherence_each_key(struct slice keys, void (*on_key)(struct slice key, void *arg), void *arg);
 
+/* Calls on_value for each key with its value in the reply: of MGET, or, for a
+ * single key, also of HGETALL. Nothing when the two do not fit together. */
+void coherence_each_value(struct slice keys, struct slice reply,
+    void (*on_value)(struct slice key, struct slice value, void *arg), void *arg);
+
 /* Whether GET's or HGETALL's reply is what the cache holds. */
 bool coherence_is_same(struct slice reply, const struct cache_value *value);
 

@@ -47,6 +47,9 @@ MUST_CHECK bool flights_ask_redis(struct flights *flights, const struct flight_o
 MUST_CHECK bool flights_ask_postgres(struct flights *flights, const struct flight_order *order,
     struct flight_waiter *waiter);
 
+/* Redis has just said that it has no copy, and Postgres is being asked. */
+bool flights_is_at_postgres(struct flights *flights, struct slice key);
+
 /* The waiter waits no longer; fetched() will not come. A Redis flight whose
  * waiter ran out of time counts as slow (is_overdue). */
 void flight_leave(struct flight_waiter *waiter, bool is_overdue);

@@ -44,14 +44,16 @@ MUST_CHECK bool journal_add_all(struct journal *journal, const struct slice *key
 void journal_why_not(struct journal *journal, char *text, size_t size);
 bool journal_has(struct journal *journal, struct slice key);
 
-/* Something that may change the key in Redis is under way / has ended. */
-void journal_hold(struct journal *journal, struct slice key);
+/* Something that may change the key in Redis is under way / has ended. `way`
+ * names the connection it travels on (links_way); 0: unknown. */
+void journal_hold(struct journal *journal, struct slice key, uintptr_t way);
 void journal_release(struct journal *journal, struct slice key);
-/* A write of this key was sent: if a fill of it is under way, the fill may
- * land after it, so the key goes into the journal. Where the disk refuses, only
+/* A write that may remove this key was sent: if a fill of it is under way on
+ * another connection, the fill may land after it, so the key goes into the
+ * journal. Where the disk refuses, only
  * memory knows it until the file can be written again: no reason to refuse a
  * write that a healthy Redis carries out. */
-void journal_note_write(struct journal *journal, struct slice key);
+void journal_note_write(struct journal *journal, struct slice key, uintptr_t way);
 
 /*
  * Takes up to `count` keys to be unlinked now: each is copied into `keys` as

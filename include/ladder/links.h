@@ -33,6 +33,8 @@ void links_overdue(struct links *links, struct link_choice choice, struct redis_
 void links_flush(struct links *links);
 /* The breaker has changed: closes them all, or connects those that were used. */
 void links_on_breaker(struct links *links);
+/* Names the connection of a choice, in the whole process; never 0. */
+uintptr_t links_way(const struct links *links, struct link_choice choice);
 /* The next place in the row, for a new client. */
 unsigned links_next_index(struct links *links);
 

@@ -12,8 +12,9 @@ struct verify_queue {
 	struct verify *first, *last;
 };
 
-/* SLICE_NONE: a PING, of which only the answer counts. The key is copied. */
-void verify_add(struct verify_queue *queue, struct slice key);
+/* `keys`: bulk strings, copied; SLICE_NONE: a PING, of which only the answer
+ * counts. */
+void verify_add(struct verify_queue *queue, struct slice keys);
 /* SLICE_NONE also where it is empty. */
 struct slice verify_first(const struct verify_queue *queue);
 void verify_take_off(struct verify_queue *queue); /* nothing where it is empty */

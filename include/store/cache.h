@@ -119,6 +119,9 @@ void cache_put(struct cache *cache, struct slice key, const struct cache_value *
 
 /* Forgets a key and voids its leases. True when there was an entry. */
 bool cache_drop(struct cache *cache, struct slice key);
+/* A key is to be asked for again when next read; as a stale copy it stays.
+ * Voids its leases. */
+void cache_expire(struct cache *cache, struct slice key);
 /* Forgets a key if the lease still holds: its backend says it is gone. */
 void cache_drop_under(struct cache *cache, struct slice key, const struct cache_lease *lease);
 /* Forgets everything, voids every lease; how many entries there were. */

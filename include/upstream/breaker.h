@@ -79,8 +79,8 @@ bool breaker_allows(const struct breaker *breaker);
 void breaker_succeeded(struct breaker *breaker, int64_t now_ms);
 
 /*
- * One call or connection attempt failed. AUTH and QUOTA open it at once and
- * for max_open. `reason` is one short phrase for the log, without secrets.
+ * One call or connection attempt failed. AUTH, QUOTA and TLS open it at once,
+ * AUTH and QUOTA for max_open. `reason` is one short phrase for the log, without secrets.
  */
 void breaker_failed(struct breaker *breaker, int64_t now_ms, enum failure_kind kind,
     const char *reason);

@@ -26,7 +26,7 @@ begin_key(struct slice key, void *arg)
 	size_t len = key.len;
 
 	cache_write_begin(backends->cache, key);
-	journal_note_write(backends->journal, key);
+	journal_note_write(backends->journal, key, 0);
 	buf_append(&session->written, &len, sizeof(len));
 	buf_append_slice(&session->written, key);
 	counter_add(&session_ladder(session)->metrics->invalidated_write, 1);

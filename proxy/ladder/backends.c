@@ -5,6 +5,15 @@
 
 #include "base/clock.h"
 
+#define CONNECT_MAX_MS 3000
+
+int64_t
+backends_connect_ms(const struct settings *settings)
+{
+	return settings->redis.timeout_ms < CONNECT_MAX_MS ? settings->redis.timeout_ms
+							   : CONNECT_MAX_MS;
+}
+
 bool
 backends_redis_allows(const struct backends *backends)
 {

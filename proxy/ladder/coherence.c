@@ -21,8 +21,8 @@
 
 #define FIRST_RETRY_MS 100
 #define MAX_RETRY_MS 5000
-#define CONNECT_MS 5000
 #define PING_S 25           /* an idle listener is closed by Upstash, and by NATs */
+#define VERIFY_MS 1000       /* own fills of this long are read again together */
 #define CLIENT_NAME "sidecar-coherence"
 
 enum coherence_state {
@@ -48,6 +48,9 @@ struct coherence {
 	_Atomic int mode; /* in force */
 	_Atomic int64_t invalidations;
 	struct verify_queue verifies;
+	struct event *verify_timer;
+	struct buf own_strings; /* keys of own fills to be read once more, bulk strings */
+	size_t own_string_count;
 	struct drop_again *again;
 	char origin[17];
 
@@ -75,14 +78,20 @@ enter(struct coherence *coherence, enum coherence_state state)
 /* ---- sending ---- */
 
 static void
+send_out(struct coherence *coherence, struct slice command)
+{
+	redis_conn_write(coherence->conn, command);
+	redis_conn_flush(coherence->conn);
+	counter_add(&coherence->metrics->commands, 1);
+}
+
+static void
 ask(struct coherence *coherence, const struct slice *argv, size_t argc)
 {
 	struct buf command = BUF_EMPTY;
 
 	request_append(&command, argv, argc);
-	redis_conn_write(coherence->conn, buf_slice(&command));
-	redis_conn_flush(coherence->conn);
-	counter_add(&coherence->metrics->commands, 1);
+	send_out(coherence, buf_slice(&command));
 	buf_free(&command);
 }
 
@@ -159,16 +168,64 @@ on_refused(struct coherence *coherence, struct slice error)
 
 /* ---- what Redis says ---- */
 
+/* Asks for what may be somebody else's by now: strings in one MGET. */
+static void
+on_verify_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct coherence *coherence = arg;
+	struct slice strings = buf_slice(&coherence->own_strings);
+	struct buf command = BUF_EMPTY;
+
+	(void)fd, (void)what;
+	if (coherence->state == LISTENING && strings.len > 0) {
+		buf_printf(&command, "*%zu\r\n$4\r\nMGET\r\n", coherence->own_string_count + 1);
+		buf_append_slice(&command, strings);
+		verify_add(&coherence->verifies, strings);
+		send_out(coherence, buf_slice(&command));
+		buf_free(&command);
+	}
+	buf_reset(&coherence->own_strings);
+	coherence->own_string_count = 0;
+}
+
 static void
 verify(struct coherence *coherence, struct slice key)
 {
+	struct timeval wait = { 0, VERIFY_MS * 1000 };
 	struct slice id;
 	const struct map *map = maps_find(coherence->rules->maps, key, &id);
-	bool is_hash = map != NULL && map->settings->type == MAP_HASH;
-	struct slice argv[] = { is_hash ? SLICE("HGETALL") : SLICE("GET"), key };
 
-	verify_add(&coherence->verifies, key);
-	ask(coherence, argv, 2);
+	if (map != NULL && map->settings->type == MAP_HASH) {
+		struct slice argv[] = { SLICE("HGETALL"), key };
+		struct buf name = BUF_EMPTY;
+		coherence_append_key(&name, key);
+		verify_add(&coherence->verifies, buf_slice(&name));
+		ask(coherence, argv, 2);
+		buf_free(&name);
+		return;
+	}
+	coherence_append_key(&coherence->own_strings, key);
+	coherence->own_string_count++;
+	if (!event_pending(coherence->verify_timer, EV_TIMEOUT, NULL))
+		event_add(coherence->verify_timer, &wait);
+}
+
+/*
+ * Redis holds copies of mapped keys, and says the same of one that was
+ * revoked, that has expired, or that another sidecar has filled. So the next
+ * read asks again; but where nobody can be asked, the last known copy is still
+ * better than none. Of any other key Redis has the only truth.
+ */
+static void
+forget(struct coherence *coherence, struct slice key)
+{
+	struct slice id;
+
+	if (maps_find(coherence->rules->maps, key, &id) != NULL)
+		cache_expire(coherence->backends->cache, key);
+	else
+		cache_drop(coherence->backends->cache, key);
+	coherence->invalidations++;
 }
 
 static void
@@ -180,8 +237,7 @@ on_changed_key(struct slice key, void *arg)
 		verify(coherence, key);
 		return;
 	}
-	cache_drop(coherence->backends->cache, key);
-	coherence->invalidations++;
+	forget(coherence, key);
 }
 
 /* Somebody else's drop; and once more, for replicas that lag. */
@@ -225,23 +281,29 @@ on_push(struct coherence *coherence, struct slice push)
 	}
 }
 
-/* The key's value now, against what memory holds. */
+/* A key's value now, against what memory holds. */
+static void
+compare(struct slice key, struct slice value, void *arg)
+{
+	struct coherence *coherence = arg;
+	struct cache *cache = coherence->backends->cache;
+	struct cache_value held;
+
+	if (cache_find(cache, key, clock_mono_ms(), &held, NULL) == CACHE_MISS)
+		return;
+	if (!coherence_is_same(value, &held))
+		forget(coherence, key);
+	cache_value_release(&held);
+}
+
 static void
 on_verified(struct coherence *coherence, struct slice reply)
 {
-	struct cache *cache = coherence->backends->cache;
-	struct slice key = verify_first(&coherence->verifies);
-	struct cache_value value;
+	/* None: of a PING or a PUBLISH, which compare nothing. */
+	struct slice keys = verify_first(&coherence->verifies);
 
-	/* NULL: of a PING or a PUBLISH, which compare nothing. */
-	if (key.at != NULL &&
-	    cache_find(cache, key, clock_mono_ms(), &value, NULL) != CACHE_MISS) {
-		if (!coherence_is_same(reply, &value)) {
-			cache_drop(cache, key);
-			coherence->invalidations++;
-		}
-		cache_value_release(&value);
-	}
+	if (keys.at != NULL)
+		coherence_each_value(keys, reply, compare, coherence);
 	verify_take_off(&coherence->verifies);
 }
 
@@ -299,7 +361,7 @@ connect_now(struct coherence *coherence)
 		.resp_version = 3,
 		.database = -1,
 		.client_name = CLIENT_NAME,
-		.connect_ms = CONNECT_MS,
+		.connect_ms = backends_connect_ms(coherence->rules->settings),
 		.commands = &coherence->metrics->commands,
 	};
 
@@ -356,6 +418,7 @@ coherence_new(struct event_base *base, struct evdns_base *dns, struct backends *
 	coherence->mode = COHERENCE_TTL;
 	coherence->state = coherence->wanted == COHERENCE_TTL ? LISTENER_OFF : LISTENER_CLOSED;
 	coherence->timer = event_new(base, -1, 0, on_timer, coherence);
+	coherence->verify_timer = event_new(base, -1, 0, on_verify_timer, coherence);
 	coherence->again = drop_again_new(base, backends->cache);
 	snprintf(coherence->origin, sizeof(coherence->origin), "%016" PRIx64, random);
 	backoff_init(&coherence->backoff, FIRST_RETRY_MS, MAX_RETRY_MS, random);
@@ -373,6 +436,8 @@ coherence_free(struct coherence *coherence)
 	redis_conn_free(coherence->conn);
 	verify_clear(&coherence->verifies);
 	event_free(coherence->timer);
+	event_free(coherence->verify_timer);
+	buf_free(&coherence->own_strings);
 	drop_again_free(coherence->again);
 	outbox_free(coherence->outbox);
 	own_fills_free(coherence->own_fills);

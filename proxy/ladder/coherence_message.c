@@ -185,6 +185,27 @@ coherence_each_key(struct slice keys, void (*on_key)(struct slice key, void *arg
 	}
 }
 
+void
+coherence_each_value(struct slice keys, struct slice reply,
+    void (*on_value)(struct slice key, struct slice value, void *arg), void *arg)
+{
+	char type;
+	int64_t count;
+	size_t header;
+	struct slice key, value;
+
+	if (!resp_header(reply, &type, &count, &header))
+		return;
+	if (type == '%') { /* HGETALL of the one key */
+		if (next_value(&keys, &key))
+			on_value(bulk_of(key), reply, arg);
+		return;
+	}
+	reply = slice_make(reply.at + header, reply.len - header);
+	while (type == '*' && next_value(&keys, &key) && next_value(&reply, &value))
+		on_value(bulk_of(key), value, arg);
+}
+
 bool
 coherence_is_same(struct slice reply, const struct cache_value *value)
 {

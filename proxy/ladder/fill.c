@@ -106,14 +106,26 @@ struct redis_fill {
 	char key[];
 };
 
+/* SET NX says nil, the script 0. */
+static bool
+was_not_kept(struct slice reply)
+{
+	return slice_starts(reply, SLICE("$-1")) || slice_starts(reply, SLICE("_")) ||
+	    slice_starts(reply, SLICE(":0"));
+}
+
 static void
 on_filled(struct redis_call *call, enum call_result result, struct slice reply)
 {
 	struct redis_fill *fill = (struct redis_fill *)call;
 
-	/* Kept or refused, Redis has spoken; the link counts what went wrong. */
-	(void)result, (void)reply;
-	journal_release(fill->backends->journal, slice_make(fill->key, fill->key_len));
+	struct slice key = { fill->key, fill->key_len };
+
+	/* Somebody has put another value there meanwhile, which is newer than
+	 * ours: memory is to ask for it. What else went wrong the link counts. */
+	if (result == CALL_ANSWERED && was_not_kept(reply))
+		cache_expire(fill->backends->cache, key);
+	journal_release(fill->backends->journal, key);
 	keeper_journal_changed(fill->backends->keeper); /* it may have waited for this */
 	free(fill);
 }
@@ -133,9 +145,9 @@ static void
 append_hash_fill(struct buf *out, struct slice key, struct slice fields, struct slice ttl)
 {
 	static const struct slice script = SLICE_INIT(
-	    "if redis.call('EXISTS',KEYS[1])==0 then "
+	    "if redis.call('EXISTS',KEYS[1])==1 then return 0 end "
 	    "for i=2,#ARGV,2 do redis.call('HSET',KEYS[1],ARGV[i],ARGV[i+1]) end "
-	    "redis.call('PEXPIREAT',KEYS[1],ARGV[1]) end return 1");
+	    "redis.call('PEXPIREAT',KEYS[1],ARGV[1]) return 1");
 	struct slice head[] = { SLICE("EVAL"), script, SLICE("1"), key, ttl };
 	size_t words = 0;
 
@@ -178,7 +190,7 @@ fill_redis(struct ladder_context *context, struct slice key, const struct cache_
 
 	/* Held first, checked second: a write that comes in between sees the
 	 * hold, and one that came before has voided the lease. */
-	journal_hold(journal, key);
+	journal_hold(journal, key, links_way(context->links, link));
 	if (!cache_lease_holds(context->backends->cache, key, lease) || journal_has(journal, key)) {
 		journal_release(journal, key);
 		return;

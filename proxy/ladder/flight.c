@@ -77,6 +77,16 @@ flight_join(struct flights *flights, enum flight_kind kind, const struct flight_
 	return true;
 }
 
+bool
+flights_is_at_postgres(struct flights *flights, struct slice key)
+{
+	const struct flight *flight =
+	    *find(flights, FLIGHT_POSTGRES, key, hash_bytes(key));
+
+	return flight != NULL && flight->redis_said_nil &&
+	    cache_lease_holds(flights->context->backends->cache, key, &flight->lease);
+}
+
 /* Room behind the key for a copy of the id. */
 struct flight *
 flight_open(struct flights *flights, enum flight_kind kind, const struct flight_order *order)

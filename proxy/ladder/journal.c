@@ -20,10 +20,13 @@
 #define BUCKETS 65536
 #define BUCKETS_A_COPY 512 /* copied for the file while everybody waits */
 
+#define ANY_WAY 0
+
 struct key_state {
 	struct key_state *chain;
 	uint64_t hash;
 	unsigned holds;
+	uintptr_t way; /* on which what holds it travels; ANY_WAY: on several */
 	bool is_dirty;
 	bool is_taken; /* an UNLINK is under way, sent after the last change */
 	uint32_t len;
@@ -248,10 +251,12 @@ journal_has(struct journal *journal, struct slice key)
 }
 
 void
-journal_hold(struct journal *journal, struct slice key)
+journal_hold(struct journal *journal, struct slice key, uintptr_t way)
 {
 	pthread_mutex_lock(&journal->lock);
-	find_or_make(journal, key)->holds++;
+	struct key_state *state = find_or_make(journal, key);
+	state->way = state->holds == 0 || state->way == way ? way : ANY_WAY;
+	state->holds++;
 	pthread_mutex_unlock(&journal->lock);
 }
 
@@ -266,7 +271,7 @@ journal_release(struct journal *journal, struct slice key)
 }
 
 void
-journal_note_write(struct journal *journal, struct slice key)
+journal_note_write(struct journal *journal, struct slice key, uintptr_t way)
 {
 	/* Sequentially consistent on purpose: who holds and then checks its lease
 	 * is seen here, or sees that the lease is void. */
@@ -274,7 +279,9 @@ journal_note_write(struct journal *journal, struct slice key)
 		return;
 	pthread_mutex_lock(&journal->lock);
 	struct key_state *state = *find(journal, key, hash_bytes(key));
-	if (state != NULL && state->holds > 0) {
+	bool may_overtake = state != NULL && state->holds > 0 &&
+	    (way == ANY_WAY || state->way != way);
+	if (may_overtake) {
 		struct buf records = BUF_EMPTY;
 		list_new(journal, &key, 1, 1, &records);
 		if (!append(journal, &records))

@@ -126,7 +126,7 @@ static struct prober_times
 times_of(const struct settings *settings)
 {
 	return (struct prober_times){
-		.connect_ms = settings->redis.timeout_ms,
+		.connect_ms = backends_connect_ms(settings),
 		.ping_ms = settings->redis.budget_ms,
 	};
 }

@@ -129,6 +129,10 @@ ask_redis(struct climb *climb, struct answer *answer)
 
 	(void)answer;
 	climb->waiter.fetched = on_fetched;
+	/* A command to Redis is dear; another reader has just paid for it. */
+	if (climb->order.map != NULL &&
+	    flights_is_at_postgres(context->flights, climb->order.key))
+		return CLIMB_NEXT;
 	if (!backends_may_ask_redis(context->backends, climb->order.key) ||
 	    !flights_ask_redis(context->flights, &climb->order, &climb->waiter))
 		return CLIMB_NEXT;

@@ -114,6 +114,13 @@ links_on_breaker(struct links *links)
 	}
 }
 
+uintptr_t
+links_way(const struct links *links, struct link_choice choice)
+{
+	return (uintptr_t)&links->rows[(choice.resp == 3 ? links->connections : 0) +
+	    choice.index % links->connections];
+}
+
 unsigned
 links_next_index(struct links *links)
 {

@@ -17,7 +17,7 @@
 
 #define LAST_PINGS 2     /* with the first: three answers in a row */
 #define BATCH_KEYS 500   /* in one UNLINK */
-#define RETRY_MS 1000    /* after a repair that failed */
+#define RETRY_MS 500     /* after a repair that failed */
 #define HELD_MS 50       /* until keys that were held are looked at again */
 #define RUN_ID_SIZE 48
 #define GRACE_MS 10000   /* how long a connection that cannot be killed may still write */
@@ -122,6 +122,7 @@ succeed(struct prober *prober)
 		log_info("redis up: %s", name);
 	}
 	prober->has_met_redis = true;
+	prober->has_lost_idle = false;
 	prober->run_ended(prober->arg);
 }
 
@@ -316,7 +317,7 @@ start(struct prober *prober, bool is_probe)
 		return;
 	prober->is_probe = is_probe;
 	prober->pings_left = LAST_PINGS;
-	prober->has_late_orphan = prober->has_lost_idle = false;
+	prober->has_late_orphan = false;
 	if (prober->conn != NULL) {
 		send_ping(prober, AWAIT_INFO);
 		return;

@@ -7,20 +7,20 @@
 
 struct verify {
 	struct verify *next;
-	bool has_key;
+	bool has_keys;
 	size_t len;
-	char key[];
+	char keys[];
 };
 
 void
-verify_add(struct verify_queue *queue, struct slice key)
+verify_add(struct verify_queue *queue, struct slice keys)
 {
-	struct verify *verify = alloc_zero(sizeof(*verify) + key.len);
+	struct verify *verify = alloc_zero(sizeof(*verify) + keys.len);
 
-	verify->has_key = key.at != NULL;
-	verify->len = key.len;
-	if (key.len > 0)
-		memcpy(verify->key, key.at, key.len);
+	verify->has_keys = keys.at != NULL;
+	verify->len = keys.len;
+	if (keys.len > 0)
+		memcpy(verify->keys, keys.at, keys.len);
 	*(queue->last != NULL ? &queue->last->next : &queue->first) = verify;
 	queue->last = verify;
 }
@@ -30,7 +30,7 @@ verify_first(const struct verify_queue *queue)
 {
 	const struct verify *verify = queue->first;
 
-	return verify != NULL && verify->has_key ? slice_make(verify->key, verify->len)
+	return verify != NULL && verify->has_keys ? slice_make(verify->keys, verify->len)
 						 : SLICE_NONE;
 }
 

@@ -17,6 +17,8 @@ struct errand {
 	struct ladder_context *context;
 	enum errand_kind { ERRAND_READ, ERRAND_WRITE, ERRAND_FLUSH, ERRAND_OTHER } kind;
 	bool is_hasty;
+	bool leaves_key; /* whatever it does, the keys are there afterwards */
+	struct link_choice link;
 	bool can_do_without; /* copy_write_can(): Redis's answer is not needed */
 	bool is_held;        /* acknowledged without an answer; the journal waits for it */
 	int64_t expires_at_ms; /* of the one key, when Redis carries it out; 0: no */
@@ -45,7 +47,9 @@ begin(struct errand *errand)
 
 	for (size_t i = 0; i < errand->key_count; i++) {
 		cache_write_begin(backends->cache, errand->argv[i]);
-		journal_note_write(backends->journal, errand->argv[i]);
+		if (!errand->leaves_key)
+			journal_note_write(backends->journal, errand->argv[i],
+			    links_way(errand->context->links, errand->link));
 	}
 	counter_add(&errand->context->metrics->invalidated_write, (int64_t)errand->key_count);
 	if (errand->kind == ERRAND_FLUSH)
@@ -135,7 +139,8 @@ on_overdue(struct errand *errand)
 
 	/* Held before it is acknowledged: it may still land in Redis. */
 	for (size_t i = 0; i < errand->key_count && errand->can_do_without; i++)
-		journal_hold(errand->context->backends->journal, errand->argv[i]);
+		journal_hold(errand->context->backends->journal, errand->argv[i],
+		    links_way(errand->context->links, errand->link));
 	errand->is_held = errand->can_do_without;
 	enum rung rung = reply_without_redis(errand, FORWARD_OVERDUE, &reply);
 	tell(errand, rung, buf_slice(&reply));
@@ -245,6 +250,25 @@ errand_new(struct ladder_context *context, const struct write_command *command,
 	return errand;
 }
 
+/* Behind these a fill that is still under way finds the key, and leaves it. */
+static bool
+leaves_key(struct slice name)
+{
+	static const struct slice names[] = {
+		SLICE_INIT("set"), SLICE_INIT("setex"), SLICE_INIT("psetex"), SLICE_INIT("mset"),
+		SLICE_INIT("getset"), SLICE_INIT("append"), SLICE_INIT("setrange"),
+		SLICE_INIT("incr"), SLICE_INIT("incrby"), SLICE_INIT("incrbyfloat"),
+		SLICE_INIT("decr"), SLICE_INIT("decrby"), SLICE_INIT("hset"), SLICE_INIT("hmset"),
+		SLICE_INIT("hsetnx"), SLICE_INIT("hincrby"), SLICE_INIT("hincrbyfloat"),
+	};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (slice_equal_nocase(name, names[i]))
+			return true;
+	}
+	return false;
+}
+
 static bool
 has_dirty_key(const struct errand *errand)
 {
@@ -262,6 +286,8 @@ run(struct ladder_context *context, const struct write_command *command, enum er
 	struct errand *errand = errand_new(context, command, kind);
 
 	errand->is_hasty = command->is_hasty;
+	errand->leaves_key = leaves_key(command->argv[0]);
+	errand->link = command->link;
 	errand->replied = replied;
 	errand->arg = arg;
 	errand->forward.on_event = on_event;

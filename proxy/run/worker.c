@@ -73,10 +73,10 @@ worker_new(struct backends *backends, struct census *census, const struct rules 
 	random_bytes(&worker->ladder.random, sizeof(worker->ladder.random));
 	worker->ladder.flights = flights_new(&worker->ladder);
 	worker->ladder.links = links_new(worker->base, worker->dns, backends->redis_target,
-	    (unsigned)settings->redis.connections, settings->redis.timeout_ms, backends->redis,
+	    (unsigned)settings->redis.connections, backends_connect_ms(settings), backends->redis,
 	    &worker->metrics.redis, on_orphaned, worker);
 	worker->dedicated = dedicated_pool_new(worker->base, worker->dns, backends,
-	    settings->redis.timeout_ms, &worker->metrics.redis);
+	    backends_connect_ms(settings), &worker->metrics.redis);
 	worker->front = front_new(worker->base, &worker->ladder, worker->dedicated, census,
 	    &worker->metrics);
 	return worker;

@@ -307,6 +307,19 @@ cache_drop(struct cache *cache, struct slice key)
 }
 
 void
+cache_expire(struct cache *cache, struct slice key)
+{
+	uint64_t hash = hash_bytes(key);
+	struct shard *shard = shard_lock(cache, hash);
+	struct entry *entry = shard_find(shard, key, SLICE_NONE, hash);
+
+	shard_lease(cache, shard, hash)->version++;
+	if (entry != NULL)
+		entry->value.fresh_until_ms = 0;
+	pthread_mutex_unlock(&shard->lock);
+}
+
+void
 cache_drop_under(struct cache *cache, struct slice key, const struct cache_lease *lease)
 {
 	uint64_t hash = hash_bytes(key);

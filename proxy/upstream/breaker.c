@@ -215,7 +215,8 @@ breaker_failed(struct breaker *breaker, int64_t now_ms, enum failure_kind kind, 
 	remember_reason(breaker, reason);
 	window_slot(breaker, now_ms)->bad++;
 	breaker->failures_in_a_row++;
-	bool is_over = kind == FAILURE_AUTH || kind == FAILURE_QUOTA ||
+	/* What is wrong with a certificate is not cured by asking again. */
+	bool is_over = kind == FAILURE_AUTH || kind == FAILURE_QUOTA || kind == FAILURE_TLS ||
 	    breaker->failures_in_a_row >= breaker->policy.failures ||
 	    rate_is_too_high(breaker, now_ms);
 	if (is_over && breaker_state(breaker) == BREAKER_CLOSED &&

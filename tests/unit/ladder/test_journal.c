@@ -27,7 +27,7 @@ has(struct journal *journal, const char *key)
 static void
 hold(struct journal *journal, const char *key)
 {
-	journal_hold(journal, slice_of(key));
+	journal_hold(journal, slice_of(key), 0);
 }
 
 static void
@@ -168,7 +168,7 @@ TEST(a_write_during_a_fill_puts_the_key_into_the_journal)
 {
 	struct journal *journal = journal_of(10);
 	hold(journal, "k"); /* the fill */
-	journal_note_write(journal, SLICE("k"));
+	journal_note_write(journal, SLICE("k"), 0);
 	CHECK(has(journal, "k"));
 	CHECK_INT(journal_pending(journal), 1);
 	release(journal, "k");
@@ -180,13 +180,13 @@ TEST(a_write_during_a_fill_puts_the_key_into_the_journal)
 TEST(a_write_without_a_fill_puts_nothing_into_the_journal)
 {
 	struct journal *journal = journal_of(10);
-	journal_note_write(journal, SLICE("k"));
+	journal_note_write(journal, SLICE("k"), 0);
 	CHECK(!has(journal, "k"));
 	hold(journal, "l");
-	journal_note_write(journal, SLICE("k"));
+	journal_note_write(journal, SLICE("k"), 0);
 	CHECK(!has(journal, "k"));
 	CHECK(add(journal, "m"));
-	journal_note_write(journal, SLICE("m"));
+	journal_note_write(journal, SLICE("m"), 0);
 	CHECK_INT(journal_pending(journal), 1);
 	release(journal, "l");
 	journal_free(journal);
@@ -313,7 +313,7 @@ one_writer(void *arg)
 		case 1:
 			/* Held and written: in the journal for as long as it is held. */
 			hold(shared, key);
-			journal_note_write(shared, slice_of(key));
+			journal_note_write(shared, slice_of(key), 0);
 			CHECK(has(shared, key));
 			release(shared, key);
 			break;
@@ -322,7 +322,7 @@ one_writer(void *arg)
 			release(shared, key);
 			break;
 		default:
-			journal_note_write(shared, slice_of(key));
+			journal_note_write(shared, slice_of(key), 0);
 		}
 	}
 	return NULL;

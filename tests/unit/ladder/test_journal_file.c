@@ -216,7 +216,7 @@ TEST(what_was_unlinked_does_not_come_back)
 	fresh_path();
 	struct journal *journal = reopen(NULL);
 	CHECK(add(journal, "held"));
-	journal_hold(journal, SLICE("held")); /* so that it does not become empty */
+	journal_hold(journal, SLICE("held"), 0); /* so that it does not become empty */
 	CHECK(add(journal, "plan:1"));
 	CHECK_INT(unlink_all(journal), 1);
 	CHECK(add(journal, "plan:2"));
@@ -252,9 +252,9 @@ TEST(a_write_during_a_fill_comes_back)
 {
 	fresh_path();
 	struct journal *journal = reopen(NULL);
-	journal_hold(journal, SLICE("plan:1"));
-	journal_hold(journal, SLICE("plan:2"));
-	journal_note_write(journal, SLICE("plan:1"));
+	journal_hold(journal, SLICE("plan:1"), 0);
+	journal_hold(journal, SLICE("plan:2"), 0);
+	journal_note_write(journal, SLICE("plan:1"), 0);
 	journal = reopen(journal);
 	CHECK(has(journal, "plan:1"));
 	CHECK(!has(journal, "plan:2")); /* a fill alone is no reason */
@@ -504,24 +504,21 @@ TEST(an_empty_journal_is_an_empty_file)
 	remove_path();
 }
 
-/* 64 KB, and four times the 8 KB that are live. */
-static bool
-is_small(void)
-{
-	return file_bytes() < 100000;
-}
-
-/* 120 KB of keys that are over. */
+/* A key that is over, with 120 bytes of records. */
 static void
-churn(struct journal *journal)
+add_and_unlink(struct journal *journal, int i)
 {
 	char key[60];
 
-	for (int i = 0; i < 1000; i++) {
-		snprintf(key, sizeof(key), "over:%040d:%d", i, i);
-		CHECK(add(journal, key));
-		unlink_all(journal);
-	}
+	snprintf(key, sizeof(key), "over:%040d", i);
+	CHECK(add(journal, key));
+	CHECK_INT(unlink_all(journal), 1);
+}
+
+static bool
+is_small(void)
+{
+	return file_bytes() < 65536 + 4 * 3001 * journal_record_size(9);
 }
 
 TEST(a_file_that_has_grown_is_written_anew_and_nothing_is_lost)
@@ -533,25 +530,58 @@ TEST(a_file_that_has_grown_is_written_anew_and_nothing_is_lost)
 	CHECK(symlink(path, link_path) == 0);
 	struct journal *journal = journal_new(100000);
 	CHECK(journal_open(journal, link_path, error, sizeof(error)));
-	for (int i = 0; i < 300; i++) {
+	/* Many while it is being written anew, too: that takes milliseconds. */
+	for (int i = 0; i < 3000; i++) {
 		snprintf(key, sizeof(key), "kept:%d", i);
 		CHECK(add(journal, key));
-		journal_hold(journal, slice_of(key)); /* not to be unlinked */
-		if (i % 30 == 0)
-			churn(journal);
+		journal_hold(journal, slice_of(key), 0); /* not to be unlinked */
+		for (int j = 0; j < 3; j++)
+			add_and_unlink(journal, j);
 	}
 	CHECK(comes_true(is_small));
 	check_refused("another sidecar uses it"); /* also by the new file */
 	CHECK(add(journal, "last"));
 	journal = reopen(journal);
-	CHECK_INT(journal_pending(journal), 301);
-	CHECK(has(journal, "kept:0") && has(journal, "kept:299") && has(journal, "last"));
+	CHECK_INT(journal_pending(journal), 3001);
+	for (int i = 0; i < 3000; i++) {
+		snprintf(key, sizeof(key), "kept:%d", i);
+		CHECK(has(journal, key));
+	}
 	char other[96];
 	snprintf(other, sizeof(other), "%s.new", path);
 	CHECK(access(other, F_OK) != 0);
 	CHECK(readlink(link_path, other, sizeof(other)) > 0); /* still a link */
 	unlink(link_path);
 	journal_free(journal);
+	remove_path();
+}
+
+static bool
+is_being_rewritten(void)
+{
+	char other[96];
+
+	snprintf(other, sizeof(other), "%s.new", path);
+	return access(other, F_OK) == 0;
+}
+
+TEST(becoming_empty_while_it_is_written_anew_leaves_it_empty)
+{
+	fresh_path();
+	for (int turn = 0; turn < 20; turn++) {
+		struct journal *journal = reopen(NULL);
+		CHECK(add(journal, "held"));
+		journal_hold(journal, SLICE("held"), 0);
+		for (int i = 0; i < 100000 && !is_being_rewritten(); i++)
+			add_and_unlink(journal, i % 1000);
+		usleep((useconds_t)turn * 100); /* into its copying, its sync, its renaming */
+		journal_release(journal, SLICE("held"));
+		CHECK_INT(unlink_all(journal), 1);
+		journal = reopen(journal);
+		CHECK_INT(journal_pending(journal), 0);
+		CHECK_INT(file_bytes(), journal_file_start.len);
+		journal_free(journal);
+	}
 	remove_path();
 }
 
@@ -626,8 +656,8 @@ TEST(what_a_full_disk_did_not_take_is_written_when_there_is_room)
 	struct journal *journal = reopen(NULL);
 	CHECK(add(journal, "plan:1"));
 	limit_file(file_bytes());
-	journal_hold(journal, SLICE("plan:2"));
-	journal_note_write(journal, SLICE("plan:2")); /* Redis has carried it out */
+	journal_hold(journal, SLICE("plan:2"), 0);
+	journal_note_write(journal, SLICE("plan:2"), 0); /* Redis has carried it out */
 	CHECK(has(journal, "plan:2"));
 	CHECK_INT(unlink_all(journal), 1); /* plan:1 */
 	CHECK(file_has("plan:1") && !file_has("plan:2"));
