@@ -15,14 +15,13 @@
 #include "ladder/coherence_message.h"
 #include "ladder/coherence_shared.h"
 #include "ladder/drop_again.h"
-#include "ladder/verify_queue.h"
+#include "ladder/verifier.h"
 #include "upstream/redis_conn.h"
 #include "wire/request.h"
 
 #define FIRST_RETRY_MS 100
 #define MAX_RETRY_MS 5000
 #define PING_S 25           /* an idle listener is closed by Upstash, and by NATs */
-#define VERIFY_MS 1000       /* own fills of this long are read again together */
 #define CLIENT_NAME "sidecar-coherence"
 
 enum coherence_state {
@@ -47,10 +46,7 @@ struct coherence {
 	enum coherence_mode wanted;
 	_Atomic int mode; /* in force */
 	_Atomic int64_t invalidations;
-	struct verify_queue verifies;
-	struct event *verify_timer;
-	struct buf own_strings; /* keys of own fills to be read once more, bulk strings */
-	size_t own_string_count;
+	struct verifier *verifier;
 	struct drop_again *again;
 	char origin[17];
 
@@ -83,6 +79,15 @@ send_out(struct coherence *coherence, struct slice command)
 	redis_conn_write(coherence->conn, command);
 	redis_conn_flush(coherence->conn);
 	counter_add(&coherence->metrics->commands, 1);
+}
+
+static void
+send_out_for_verifier(struct slice command, void *arg)
+{
+	struct coherence *coherence = arg;
+
+	if (coherence->state == LISTENING)
+		send_out(coherence, command);
 }
 
 static void
@@ -144,7 +149,7 @@ lose(struct coherence *coherence)
 	redis_conn_free(coherence->conn);
 	coherence->conn = NULL;
 	coherence->mode = COHERENCE_TTL;
-	verify_clear(&coherence->verifies);
+	verifier_clear(coherence->verifier);
 	enter(coherence, LISTENER_CLOSED);
 	if (backends_redis_allows(coherence->backends))
 		set_timer(coherence, backoff_next_ms(&coherence->backoff));
@@ -168,48 +173,6 @@ on_refused(struct coherence *coherence, struct slice error)
 
 /* ---- what Redis says ---- */
 
-/* Asks for what may be somebody else's by now: strings in one MGET. */
-static void
-on_verify_timer(evutil_socket_t fd, short what, void *arg)
-{
-	struct coherence *coherence = arg;
-	struct slice strings = buf_slice(&coherence->own_strings);
-	struct buf command = BUF_EMPTY;
-
-	(void)fd, (void)what;
-	if (coherence->state == LISTENING && strings.len > 0) {
-		buf_printf(&command, "*%zu\r\n$4\r\nMGET\r\n", coherence->own_string_count + 1);
-		buf_append_slice(&command, strings);
-		verify_add(&coherence->verifies, strings);
-		send_out(coherence, buf_slice(&command));
-		buf_free(&command);
-	}
-	buf_reset(&coherence->own_strings);
-	coherence->own_string_count = 0;
-}
-
-static void
-verify(struct coherence *coherence, struct slice key)
-{
-	struct timeval wait = { 0, VERIFY_MS * 1000 };
-	struct slice id;
-	const struct map *map = maps_find(coherence->rules->maps, key, &id);
-
-	if (map != NULL && map->settings->type == MAP_HASH) {
-		struct slice argv[] = { SLICE("HGETALL"), key };
-		struct buf name = BUF_EMPTY;
-		coherence_append_key(&name, key);
-		verify_add(&coherence->verifies, buf_slice(&name));
-		ask(coherence, argv, 2);
-		buf_free(&name);
-		return;
-	}
-	coherence_append_key(&coherence->own_strings, key);
-	coherence->own_string_count++;
-	if (!event_pending(coherence->verify_timer, EV_TIMEOUT, NULL))
-		event_add(coherence->verify_timer, &wait);
-}
-
 /*
  * Redis holds copies of mapped keys, and says the same of one that was
  * revoked, that has expired, or that another sidecar has filled. So the next
@@ -217,8 +180,9 @@ verify(struct coherence *coherence, struct slice key)
  * better than none. Of any other key Redis has the only truth.
  */
 static void
-forget(struct coherence *coherence, struct slice key)
+forget(struct slice key, void *arg)
 {
+	struct coherence *coherence = arg;
 	struct slice id;
 
 	if (maps_find(coherence->rules->maps, key, &id) != NULL)
@@ -234,10 +198,10 @@ on_changed_key(struct slice key, void *arg)
 	struct coherence *coherence = arg;
 
 	if (own_fills_take(coherence->own_fills, key, clock_mono_ms())) {
-		verify(coherence, key);
+		verifier_suspect(coherence->verifier, key);
 		return;
 	}
-	forget(coherence, key);
+	forget(key, coherence);
 }
 
 /* Somebody else's drop; and once more, for replicas that lag. */
@@ -281,32 +245,6 @@ on_push(struct coherence *coherence, struct slice push)
 	}
 }
 
-/* A key's value now, against what memory holds. */
-static void
-compare(struct slice key, struct slice value, void *arg)
-{
-	struct coherence *coherence = arg;
-	struct cache *cache = coherence->backends->cache;
-	struct cache_value held;
-
-	if (cache_find(cache, key, clock_mono_ms(), &held, NULL) == CACHE_MISS)
-		return;
-	if (!coherence_is_same(value, &held))
-		forget(coherence, key);
-	cache_value_release(&held);
-}
-
-static void
-on_verified(struct coherence *coherence, struct slice reply)
-{
-	/* None: of a PING or a PUBLISH, which compare nothing. */
-	struct slice keys = verify_first(&coherence->verifies);
-
-	if (keys.at != NULL)
-		coherence_each_value(keys, reply, compare, coherence);
-	verify_take_off(&coherence->verifies);
-}
-
 static void
 on_reply(struct redis_conn *conn, char type, struct slice reply, void *arg)
 {
@@ -316,7 +254,7 @@ on_reply(struct redis_conn *conn, char type, struct slice reply, void *arg)
 	if (type == '>')
 		on_push(coherence, reply);
 	else if (coherence->state == LISTENING)
-		on_verified(coherence, reply);
+		verifier_answered(coherence->verifier, reply);
 	else if (type == '-')
 		on_refused(coherence, reply);
 	else if (coherence->state == AWAIT_TRACKING)
@@ -381,10 +319,10 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 	(void)fd, (void)what;
 	if (coherence->state != LISTENING) {
 		connect_now(coherence);
-	} else if (!verify_is_empty(&coherence->verifies)) {
+	} else if (verifier_is_waiting(coherence->verifier)) {
 		lose(coherence); /* the last one was never answered */
 	} else {
-		verify_add(&coherence->verifies, SLICE_NONE);
+		verifier_note_ping(coherence->verifier);
 		ask(coherence, ping, 1);
 		set_timer(coherence, PING_S * 1000);
 	}
@@ -418,7 +356,8 @@ coherence_new(struct event_base *base, struct evdns_base *dns, struct backends *
 	coherence->mode = COHERENCE_TTL;
 	coherence->state = coherence->wanted == COHERENCE_TTL ? LISTENER_OFF : LISTENER_CLOSED;
 	coherence->timer = event_new(base, -1, 0, on_timer, coherence);
-	coherence->verify_timer = event_new(base, -1, 0, on_verify_timer, coherence);
+	coherence->verifier = verifier_new(base, backends->cache, rules->maps,
+	    &(struct verifier_calls){ send_out_for_verifier, forget, coherence });
 	coherence->again = drop_again_new(base, backends->cache);
 	snprintf(coherence->origin, sizeof(coherence->origin), "%016" PRIx64, random);
 	backoff_init(&coherence->backoff, FIRST_RETRY_MS, MAX_RETRY_MS, random);
@@ -434,10 +373,9 @@ coherence_free(struct coherence *coherence)
 	if (coherence == NULL)
 		return;
 	redis_conn_free(coherence->conn);
-	verify_clear(&coherence->verifies);
+	verifier_clear(coherence->verifier);
 	event_free(coherence->timer);
-	event_free(coherence->verify_timer);
-	buf_free(&coherence->own_strings);
+	verifier_free(coherence->verifier);
 	drop_again_free(coherence->again);
 	outbox_free(coherence->outbox);
 	own_fills_free(coherence->own_fills);

@@ -49,6 +49,9 @@ static const struct symptom {
 	{ "timeout", "server", FAILURE_TIMEOUT, "no answer in time" },
 	{ "timed out", NULL, FAILURE_TIMEOUT, "no answer in time" },
 
+	{ "certificate", "does not match host name", FAILURE_TLS,
+	    "the certificate is for another host name" },
+	{ "certificate", "expired", FAILURE_TLS, "the certificate has expired" },
 	{ "certificate", NULL, FAILURE_TLS, "the certificate is not accepted" },
 	{ "server does not support SSL", NULL, FAILURE_TLS, "the server does not support TLS" },
 	{ "SSL error", NULL, FAILURE_TLS, "the TLS handshake failed" },
