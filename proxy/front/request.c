@@ -326,6 +326,9 @@ request_handle(struct client *client, const struct request_parser *parser)
 		return true;
 	}
 	if (is_denied(settings->commands.deny, parser, &word)) {
+		/* Not before what Redis still has to say to it. */
+		if (client_redis_session(client) != NULL && !client_is_quiet(client))
+			return false;
 		count(client, REQUEST_LOCAL);
 		reply_denied(client, word);
 		return true;
