@@ -504,13 +504,13 @@ TEST(an_empty_journal_is_an_empty_file)
 	remove_path();
 }
 
-/* A key that is over, with 120 bytes of records. */
+/* A key that is over, with 1 KB of records. */
 static void
 add_and_unlink(struct journal *journal, int i)
 {
-	char key[60];
+	char key[600];
 
-	snprintf(key, sizeof(key), "over:%040d", i);
+	snprintf(key, sizeof(key), "over:%0500d", i);
 	CHECK(add(journal, key));
 	CHECK_INT(unlink_all(journal), 1);
 }
@@ -518,7 +518,7 @@ add_and_unlink(struct journal *journal, int i)
 static bool
 is_small(void)
 {
-	return file_bytes() < 65536 + 4 * 3001 * journal_record_size(9);
+	return file_bytes() < 65536 + 4 * 1001 * journal_record_size(9);
 }
 
 TEST(a_file_that_has_grown_is_written_anew_and_nothing_is_lost)
@@ -531,19 +531,19 @@ TEST(a_file_that_has_grown_is_written_anew_and_nothing_is_lost)
 	struct journal *journal = journal_new(100000);
 	CHECK(journal_open(journal, link_path, error, sizeof(error)));
 	/* Many while it is being written anew, too: that takes milliseconds. */
-	for (int i = 0; i < 3000; i++) {
+	for (int i = 0; i < 1000; i++) {
 		snprintf(key, sizeof(key), "kept:%d", i);
 		CHECK(add(journal, key));
 		journal_hold(journal, slice_of(key), 0); /* not to be unlinked */
-		for (int j = 0; j < 3; j++)
+		for (int j = 0; j < 2; j++)
 			add_and_unlink(journal, j);
 	}
 	CHECK(comes_true(is_small));
 	check_refused("another sidecar uses it"); /* also by the new file */
 	CHECK(add(journal, "last"));
 	journal = reopen(journal);
-	CHECK_INT(journal_pending(journal), 3001);
-	for (int i = 0; i < 3000; i++) {
+	CHECK_INT(journal_pending(journal), 1001);
+	for (int i = 0; i < 1000; i++) {
 		snprintf(key, sizeof(key), "kept:%d", i);
 		CHECK(has(journal, key));
 	}
