@@ -177,6 +177,29 @@ TEST(a_write_during_a_fill_puts_the_key_into_the_journal)
 	journal_free(journal);
 }
 
+/* On one connection Redis runs them in the order in which they were sent. */
+TEST(a_write_behind_the_fill_on_its_connection_needs_no_journal)
+{
+	struct journal *journal = journal_of(10);
+	journal_hold(journal, SLICE("k"), 7);
+	journal_note_write(journal, SLICE("k"), 7);
+	CHECK(!has(journal, "k"));
+	journal_note_write(journal, SLICE("k"), 8); /* on another */
+	CHECK(has(journal, "k"));
+	release(journal, "k");
+	journal_hold(journal, SLICE("l"), 7);
+	journal_note_write(journal, SLICE("l"), 0); /* nobody knows */
+	CHECK(has(journal, "l"));
+	release(journal, "l");
+	journal_hold(journal, SLICE("m"), 7);
+	journal_hold(journal, SLICE("m"), 8); /* one of the two is on another */
+	journal_note_write(journal, SLICE("m"), 7);
+	CHECK(has(journal, "m"));
+	release(journal, "m");
+	release(journal, "m");
+	journal_free(journal);
+}
+
 TEST(a_write_without_a_fill_puts_nothing_into_the_journal)
 {
 	struct journal *journal = journal_of(10);

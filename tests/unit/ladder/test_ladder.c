@@ -2,6 +2,7 @@
 
 #include "../test.h"
 #include "ladder_world.h"
+#include "ladder/explain.h"
 
 /* Somebody who has asked, and what was answered. */
 struct asker {

@@ -727,6 +727,36 @@ TEST(a_lease_of_a_key_is_that_of_its_variants)
 	cache_free(cache);
 }
 
+TEST(an_expired_key_is_stale_with_all_its_variants)
+{
+	struct cache *cache = roomy();
+	struct cache_value value;
+	fill(cache, "k", "value");
+	CHECK(fill_variant(cache, "k", "STRLEN k", "5"));
+	fill(cache, "l", "other");
+	struct cache_lease lease = cache_lease(cache, SLICE("k"));
+	cache_expire(cache, SLICE("k"));
+	CHECK_INT(find_at(cache, "k", 0), CACHE_STALE);
+	CHECK_INT(find_at(cache, "l", 0), CACHE_FRESH);
+	CHECK(!fill_under(cache, "k", &lease, value_of("old")));
+	/* It was said of the key, so it holds for all that is known of it. */
+	CHECK_INT(cache_find_variant(cache, SLICE("k"), SLICE("STRLEN k"), 0, &value, NULL),
+	    CACHE_STALE);
+	cache_value_release(&value);
+	CHECK(fill(cache, "k", "new"));
+	CHECK_INT(find_at(cache, "k", 0), CACHE_FRESH);
+	cache_free(cache);
+}
+
+TEST(expiring_an_unknown_key_voids_its_lease)
+{
+	struct cache *cache = roomy();
+	struct cache_lease lease = cache_lease(cache, SLICE("k"));
+	cache_expire(cache, SLICE("k"));
+	CHECK(!fill_under(cache, "k", &lease, value_of("old")));
+	cache_free(cache);
+}
+
 /* ---- expiry ---- */
 
 TEST(nothing_filled_after_an_expiry_was_noted_is_good_for_longer)
