@@ -47,6 +47,7 @@ struct client {
 	struct buf out; /* replies that the socket did not take */
 	struct slot *first, *last;
 	size_t slot_count, slot_bytes;
+	size_t reply_bytes; /* of one reply that had to wait: a moving average */
 };
 
 struct front {

@@ -35,7 +35,9 @@ struct flight_order {
 	const struct map *map; /* NULL: not mapped */
 	struct slice id; /* of the map */
 	struct link_choice link;
-	bool redis_said_nil; /* Postgres only: fill Redis with the answer */
+	/* Postgres only: the answer goes to Redis, too, which has said nil or was
+	 * not asked. */
+	bool fills_redis;
 };
 
 struct flights *flights_new(struct ladder_context *context);
@@ -47,7 +49,7 @@ MUST_CHECK bool flights_ask_redis(struct flights *flights, const struct flight_o
 MUST_CHECK bool flights_ask_postgres(struct flights *flights, const struct flight_order *order,
     struct flight_waiter *waiter);
 
-/* Redis has just said that it has no copy, and Postgres is being asked. */
+/* Postgres is being asked for a key that Redis will be filled with. */
 bool flights_is_at_postgres(struct flights *flights, struct slice key);
 
 /* The waiter waits no longer; fetched() will not come. A Redis flight whose

@@ -20,7 +20,7 @@ struct flight {
 	enum flight_kind kind;
 	bool is_on_table;
 	bool may_keep;
-	bool redis_said_nil;
+	bool fills_redis;
 	const struct map *map;
 	struct link_choice link;
 	struct cache_lease lease;

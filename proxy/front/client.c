@@ -13,6 +13,8 @@
 #include "front/client_inside.h"
 #include "front/session.h"
 
+#define FIRST_REPLY_BYTES (512 << 10)
+
 struct front *
 front_new(struct event_base *base, struct ladder_context *ladder,
     struct dedicated_pool *dedicated, struct census *census, struct worker_metrics *metrics)
@@ -187,6 +189,7 @@ front_add_client(struct front *front, int fd, int64_t id, bool is_local)
 	client->front = front;
 	client->fd = fd;
 	client->session.id = id;
+	client->reply_bytes = FIRST_REPLY_BYTES;
 	client->session.resp = 2;
 	client->session.is_authenticated =
 	    front->ladder->rules->settings->listen.password[0] == '\0';

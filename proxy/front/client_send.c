@@ -51,12 +51,21 @@ client_owes_bytes(const struct client *client)
 	    (size_t)client_settings(client)->listen.output_limit;
 }
 
+/* What it has asked for and will, once it comes, have to be kept for it: a
+ * client is taken for one of large replies until it has shown otherwise. */
+static bool
+expects_too_much(const struct client *client)
+{
+	return client->slot_count * client->reply_bytes >
+	    (size_t)client_settings(client)->listen.output_limit;
+}
+
 bool
 client_owes_too_much(const struct client *client)
 {
 	const struct settings *settings = client_settings(client);
 
-	return client_owes_bytes(client) || client->slot_count >= (size_t)settings->listen.max_pipeline ||
+	return client_owes_bytes(client) || expects_too_much(client) || client->slot_count >= (size_t)settings->listen.max_pipeline ||
 	    (client->redis != NULL &&
 	    session_unsent(client->redis) > (size_t)settings->listen.output_limit);
 }
@@ -173,7 +182,10 @@ slot_resp(const struct slot *slot)
 void
 slot_account(struct slot *slot)
 {
-	slot->client->slot_bytes += buf_len(&slot->out) - slot->counted;
+	struct client *client = slot->client;
+
+	client->slot_bytes += buf_len(&slot->out) - slot->counted;
+	client->reply_bytes = (client->reply_bytes * 7 + buf_len(&slot->out)) / 8;
 	slot->counted = buf_len(&slot->out);
 }
 

@@ -314,12 +314,24 @@ handle_tracking(struct client *client, const struct request_parser *parser)
 	return handle_allowed(client, parser);
 }
 
+/* A browser that was made to talk to us: what it says next may be a command
+ * in disguise. Redis hangs up without a word, and so do we. */
+static bool
+is_http(const struct request_parser *parser)
+{
+	return is_command(parser, SLICE("POST")) || is_command(parser, SLICE("Host:"));
+}
+
 bool
 request_handle(struct client *client, const struct request_parser *parser)
 {
 	const struct settings *settings = front_ladder(client_front(client))->rules->settings;
 	struct slice word;
 
+	if (is_http(parser)) {
+		client_finish(client);
+		return true;
+	}
 	if (!client_session(client)->is_authenticated && !is_for_strangers(parser)) {
 		count(client, REQUEST_LOCAL);
 		reply_error(client_reply(client), "NOAUTH Authentication required.");

@@ -72,7 +72,7 @@ flight_join(struct flights *flights, enum flight_kind kind, const struct flight_
 		flight_close(flight); /* goes on for those who asked before */
 		return false;
 	}
-	flight->redis_said_nil |= order->redis_said_nil;
+	flight->fills_redis |= order->fills_redis;
 	add_waiter(flight, waiter);
 	return true;
 }
@@ -83,7 +83,7 @@ flights_is_at_postgres(struct flights *flights, struct slice key)
 	const struct flight *flight =
 	    *find(flights, FLIGHT_POSTGRES, key, hash_bytes(key));
 
-	return flight != NULL && flight->redis_said_nil &&
+	return flight != NULL && flight->fills_redis &&
 	    cache_lease_holds(flights->context->backends->cache, key, &flight->lease);
 }
 
@@ -100,7 +100,7 @@ flight_open(struct flights *flights, enum flight_kind kind, const struct flight_
 	flight->may_keep = order->may_keep;
 	flight->map = order->map;
 	flight->link = order->link;
-	flight->redis_said_nil = order->redis_said_nil;
+	flight->fills_redis = order->fills_redis;
 	flight->opened_us = clock_mono_us();
 	flight->key_len = order->key.len;
 	memcpy(flight->bytes, order->key.at, order->key.len);

@@ -107,7 +107,7 @@ on_back(struct letter *letter)
 		    : FETCH_FAILED;
 	if (flight->may_keep)
 		fill_memory(context, flight_key(flight), &flight->lease, &fetched);
-	if (fetched.outcome == FETCH_VALUE && flight->redis_said_nil)
+	if (fetched.outcome == FETCH_VALUE && flight->fills_redis)
 		fill_redis(context, flight_key(flight), &flight->lease, &fetched, flight->link);
 	flight_land(flight, &fetched);
 	flight_abandon(flight);

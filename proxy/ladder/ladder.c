@@ -134,8 +134,10 @@ ask_redis(struct climb *climb, struct answer *answer)
 	    flights_is_at_postgres(context->flights, climb->order.key))
 		return CLIMB_NEXT;
 	if (!backends_may_ask_redis(context->backends, climb->order.key) ||
-	    !flights_ask_redis(context->flights, &climb->order, &climb->waiter))
+	    !flights_ask_redis(context->flights, &climb->order, &climb->waiter)) {
+		climb->order.fills_redis = true; /* it may be back by then */
 		return CLIMB_NEXT;
+	}
 	/* Who has something to fall back on does not wait for long. */
 	bool has_other_rung = climb->order.map != NULL || has_copy(climb);
 	wait_at_rung(climb, has_other_rung ? settings->redis.budget_ms
@@ -269,7 +271,7 @@ on_fetched(struct flight_waiter *waiter, const struct fetched *fetched)
 		finish(climb, &answer);
 		return;
 	}
-	climb->order.redis_said_nil |= fetched->outcome == FETCH_NIL;
+	climb->order.fills_redis |= fetched->outcome == FETCH_NIL;
 	go_on_from(climb, climb->rung + 1);
 }
 

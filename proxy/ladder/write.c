@@ -279,6 +279,21 @@ has_dirty_key(const struct errand *errand)
 	return false;
 }
 
+/* Answers it without having sent it; frees it. */
+static bool
+answer_unsent(struct errand *errand, const char *refusal, struct buf *out, enum rung *rung)
+{
+	if (refusal == NULL) {
+		*rung = reply_without_redis(errand, FORWARD_UNSENT, out);
+	} else {
+		backends_reply_down(errand->context->backends, refusal, out);
+		*rung = RUNG_ERROR;
+	}
+	count(errand, *rung);
+	free(errand);
+	return true;
+}
+
 static bool
 run(struct ladder_context *context, const struct write_command *command, enum errand_kind kind,
     struct buf *out, enum rung *rung, ladder_replied_fn replied, void *arg)
@@ -291,24 +306,18 @@ run(struct ladder_context *context, const struct write_command *command, enum er
 	errand->replied = replied;
 	errand->arg = arg;
 	errand->forward.on_event = on_event;
+	/* What nobody will carry out drops nothing. */
+	if (!errand->can_do_without && !backends_redis_allows(context->backends))
+		return answer_unsent(errand, NULL, out, rung);
+	/* What it would answer or build on is older than a write here. */
+	if (!errand->can_do_without && has_dirty_key(errand))
+		return answer_unsent(errand, "the copy in redis is older than a write here", out,
+		    rung);
 	begin(errand);
-	if (!errand->can_do_without && has_dirty_key(errand)) {
-		/* What it would answer or build on is older than a write here. */
-		end(errand);
-		backends_reply_down(context->backends,
-		    "the copy in redis is older than a write here", out);
-		*rung = RUNG_ERROR;
-		count(errand, *rung);
-		free(errand);
-		return true;
-	}
 	if (forward_send(context, &errand->forward, command->link, command->raw, wait_ms(errand)))
 		return false;
 	end(errand);
-	*rung = reply_without_redis(errand, FORWARD_UNSENT, out);
-	count(errand, *rung);
-	free(errand);
-	return true;
+	return answer_unsent(errand, NULL, out, rung);
 }
 
 bool

@@ -229,6 +229,7 @@ parse_inline(struct request_parser *parser, struct slice bytes)
 	parser->len = len + 1;
 	if (len > 0 && bytes.at[len - 1] == '\r')
 		len--;
+	len = strnlen(bytes.at, len); /* Redis reads a line as C does: up to a NUL */
 	buf_reset(&parser->words);
 	if (!read_words(parser, slice_make(bytes.at, len)))
 		return broken(parser, "ERR Protocol error: unbalanced quotes in request");
