@@ -14,7 +14,7 @@
 #define BUF_KEEP_BYTES 16384
 
 struct buf {
-	char *at;    /* the block; the bytes held are at[start..end) */
+	char *at; /* the block; the bytes held are at[start..end) */
 	size_t start;
 	size_t end;
 	size_t size; /* of the block */

@@ -11,6 +11,6 @@
 
 void random_bytes(void *at, size_t len); /* from the kernel */
 uint64_t random_next(uint64_t *state);
-double random_unit(uint64_t *state);     /* 0 <= x < 1 */
+double random_unit(uint64_t *state); /* 0 <= x < 1 */
 
 #endif

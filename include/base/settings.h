@@ -19,7 +19,7 @@
 struct setting_entry;
 
 struct rate {
-	int64_t count;     /* 0: off */
+	int64_t count; /* 0: off */
 	int64_t period_ms;
 };
 
@@ -30,12 +30,12 @@ enum map_type { MAP_STRING, MAP_HASH };
 /* One [map NAME] section. */
 struct map_settings {
 	char *name;
-	int line;         /* of the section's header, 0 for -o */
-	char *key;        /* "profile:{id:int}" */
+	int line;  /* of the section's header, 0 for -o */
+	char *key; /* "profile:{id:int}" */
 	char *query;
 	char *free;
-	int missing;      /* enum map_missing */
-	int type;         /* enum map_type */
+	int missing; /* enum map_missing */
+	int type;    /* enum map_type */
 	bool limit;
 
 	struct setting_entry *entries; /* settings_*.c's own: where each key came from */
@@ -54,7 +54,8 @@ struct settings {
 		int64_t max_request; /* bytes of one command */
 		int64_t max_args;
 		int64_t max_pipeline; /* commands of one client under way */
-		int64_t output_limit; /* bytes a client may leave unread before we stop reading it */
+		int64_t
+		    output_limit; /* bytes a client may leave unread before we stop reading it */
 	} listen;
 	struct {
 		char *address;
@@ -63,7 +64,7 @@ struct settings {
 	struct {
 		int64_t threads; /* resolved: never 0 after loading */
 		int64_t drain_ms;
-		int log_level; /* enum log_level */
+		int log_level;  /* enum log_level */
 		int log_format; /* enum log_format */
 	} server;
 	struct {
@@ -139,8 +140,9 @@ struct settings_override {
  * Reads files and the environment; not for an event loop's thread while
  * serving, except at reload.
  */
-MUST_CHECK struct settings *settings_load(const char *file, const struct settings_override *overrides,
-    size_t override_count, char *error, size_t error_size);
+MUST_CHECK struct settings *settings_load(const char *file,
+    const struct settings_override *overrides, size_t override_count, char *error,
+    size_t error_size);
 void settings_free(struct settings *settings);
 
 /*

@@ -18,7 +18,7 @@
  * False when a variable without a default is unset, or a "${" makes no sense:
  * `error` has one phrase, *variable is NULL. Reads the environment.
  */
-MUST_CHECK bool settings_expand(struct slice text, struct buf *out, char **variable,
-    char *error, size_t error_size);
+MUST_CHECK bool settings_expand(struct slice text, struct buf *out, char **variable, char *error,
+    size_t error_size);
 
 #endif

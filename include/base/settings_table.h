@@ -21,24 +21,24 @@ enum setting_kind {
 };
 
 enum setting_flag {
-	SETTING_RELOADS = 1,  /* SIGHUP makes a new value count without a restart */
-	SETTING_SECRET = 2,   /* shown as ******** */
-	SETTING_URL = 4,      /* the password inside is shown as ******** */
-	SETTING_LINES = 8,    /* may go on in indented lines */
+	SETTING_RELOADS = 1,   /* SIGHUP makes a new value count without a restart */
+	SETTING_SECRET = 2,    /* shown as ******** */
+	SETTING_URL = 4,       /* the password inside is shown as ******** */
+	SETTING_LINES = 8,     /* may go on in indented lines */
 	SETTING_READABLE = 16, /* names a file that must be there when it is set */
 	SETTING_REQUIRED = 32, /* may not be left empty */
 };
 
 struct setting {
-	const char *section;  /* NULL in the table of a [map NAME] */
+	const char *section; /* NULL in the table of a [map NAME] */
 	const char *key;
 	enum setting_kind kind;
-	size_t offset;        /* into struct settings or struct map_settings */
-	const char *fallback; /* the default, as the file would say it */
-	int64_t min, max;     /* both allowed; for numbers, a rate's count */
-	unsigned flags;       /* enum setting_flag */
-	const char *example;  /* for messages */
-	const char *help;     /* one line; no value is explained elsewhere */
+	size_t offset;              /* into struct settings or struct map_settings */
+	const char *fallback;       /* the default, as the file would say it */
+	int64_t min, max;           /* both allowed; for numbers, a rate's count */
+	unsigned flags;             /* enum setting_flag */
+	const char *example;        /* for messages */
+	const char *help;           /* one line; no value is explained elsewhere */
 	const char *const *choices; /* NULL-terminated, for SETTING_CHOICE */
 };
 

@@ -26,8 +26,8 @@ setting_field_of(const struct setting *row, const void *owner)
  * the old one is freed. False: the field is as it was and `error` has one
  * phrase, such as `"abc" is not a duration (for example 30s)`.
  */
-MUST_CHECK bool setting_parse(const struct setting *row, const char *text, void *field,
-    char *error, size_t error_size);
+MUST_CHECK bool setting_parse(const struct setting *row, const char *text, void *field, char *error,
+    size_t error_size);
 
 /* Appends the value as sidecar.ini would spell it, secrets and all. */
 void setting_format(const struct setting *row, const void *field, struct buf *out);

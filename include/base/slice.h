@@ -17,7 +17,10 @@ struct slice {
 
 #define SLICE(literal) ((struct slice){ "" literal, sizeof(literal) - 1 })
 /* The same, where C wants a constant. */
-#define SLICE_INIT(literal) { "" literal, sizeof(literal) - 1 }
+#define SLICE_INIT(literal) \
+	{ \
+		"" literal, sizeof(literal) - 1 \
+	}
 #define SLICE_NONE ((struct slice){ NULL, 0 })
 
 /* Marks a result that the caller has to look at. */

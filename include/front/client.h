@@ -67,14 +67,14 @@ struct client_session {
 	int resp; /* 2 or 3 */
 	bool is_authenticated;
 	struct link_choice link;
-	char *name;                /* CLIENT SETNAME; NULL: none */
+	char *name; /* CLIENT SETNAME; NULL: none */
 	char *library, *lib_version;
 	int64_t connected_ms, active_ms;
 	char address[64];
 	enum replies replies;
 	enum target target;
 	int64_t target_redis_id;
-	int64_t redirect; /* whom the CLIENT TRACKING at hand names; 0: nobody */
+	int64_t redirect;                   /* whom the CLIENT TRACKING at hand names; 0: nobody */
 	bool is_unevictable, is_untouching; /* CLIENT NO-EVICT, NO-TOUCH */
 	/* The last command's first two words, cut off. */
 	char last[LAST_WORD_SIZE], last_sub[LAST_WORD_SIZE];

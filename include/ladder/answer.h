@@ -11,7 +11,7 @@ enum answer_kind {
 	ANSWER_STRING, /* bytes: the value */
 	ANSWER_HASH,   /* bytes: RESP bulk strings, field and value in turn */
 	ANSWER_NIL,
-	ANSWER_ERROR,  /* bytes: the whole line, "-WRONGTYPE ...\r\n" */
+	ANSWER_ERROR, /* bytes: the whole line, "-WRONGTYPE ...\r\n" */
 };
 
 struct answer {

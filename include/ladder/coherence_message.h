@@ -25,7 +25,7 @@ struct coherence_message {
 		MESSAGE_INVALIDATE,     /* keys */
 		MESSAGE_INVALIDATE_ALL, /* FLUSHALL, FLUSHDB */
 		MESSAGE_SUBSCRIBED,
-		MESSAGE_PUBLISHED,      /* origin, keys or is_all */
+		MESSAGE_PUBLISHED, /* origin, keys or is_all */
 	} kind;
 	struct slice keys; /* bulk strings, one behind the other */
 	struct slice origin;

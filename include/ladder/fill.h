@@ -22,7 +22,7 @@ struct fetched {
 	struct blob *bytes;     /* the holder's reference */
 	int64_t valid_until_ms; /* monotonic */
 	bool is_validity_exact;
-	int64_t took_ms;        /* to fetch it */
+	int64_t took_ms; /* to fetch it */
 };
 
 /* Keeps it in memory if the lease holds. FETCH_ERROR and FETCH_FAILED are

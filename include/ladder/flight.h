@@ -29,11 +29,11 @@ struct flight_waiter {
 
 struct flight_order {
 	struct slice key;
-	bool is_hash;    /* HGETALL, not GET */
-	bool is_many;    /* one of several keys: goes with them as one MGET */
-	bool may_keep;   /* cacheable */
+	bool is_hash;          /* HGETALL, not GET */
+	bool is_many;          /* one of several keys: goes with them as one MGET */
+	bool may_keep;         /* cacheable */
 	const struct map *map; /* NULL: not mapped */
-	struct slice id; /* of the map */
+	struct slice id;       /* of the map */
 	struct link_choice link;
 	/* Postgres only: the answer goes to Redis, too, which has said nil or was
 	 * not asked. */

@@ -20,8 +20,8 @@ struct verifier_calls {
 	void *arg;
 };
 
-struct verifier *verifier_new(struct event_base *base, struct cache *cache,
-    const struct maps *maps, const struct verifier_calls *calls);
+struct verifier *verifier_new(struct event_base *base, struct cache *cache, const struct maps *maps,
+    const struct verifier_calls *calls);
 void verifier_free(struct verifier *verifier);
 
 void verifier_suspect(struct verifier *verifier, struct slice key);

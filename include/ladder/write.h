@@ -38,8 +38,7 @@ MUST_CHECK bool ladder_write(struct ladder_context *context, const struct write_
 
 /* The same for any other command: forwarded, nothing is dropped but, for
  * COMMAND_FLUSH, everything, when sent and when answered. */
-MUST_CHECK bool ladder_forward(struct ladder_context *context,
-    const struct write_command *command, struct buf *out, enum rung *rung,
-    ladder_replied_fn replied, void *arg);
+MUST_CHECK bool ladder_forward(struct ladder_context *context, const struct write_command *command,
+    struct buf *out, enum rung *rung, ladder_replied_fn replied, void *arg);
 
 #endif

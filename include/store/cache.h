@@ -56,7 +56,7 @@ struct cache_value {
 };
 
 enum cache_find {
-	CACHE_MISS,  /* never filled, dropped, evicted, or past stale or valid until */
+	CACHE_MISS, /* never filled, dropped, evicted, or past stale or valid until */
 	CACHE_FRESH,
 	CACHE_STALE, /* good only when nobody can say anything newer */
 };

@@ -42,14 +42,14 @@ struct lookup {
 
 	/* Set before done: */
 	enum lookup_result result;
-	struct blob *value;       /* LOOKUP_FOUND: one reference, the callee's to keep */
-	int64_t valid_until_ms;   /* wall clock; TIME_NEVER: none. May lie in the past */
+	struct blob *value;     /* LOOKUP_FOUND: one reference, the callee's to keep */
+	int64_t valid_until_ms; /* wall clock; TIME_NEVER: none. May lie in the past */
 
 	/* postgres*.c's own: */
 	struct lookup *next, *prev;
 	struct deadline deadline; /* while it waits */
 	struct pg_map *queue;
-	unsigned split;           /* lookups of different splits never share a query */
+	unsigned split; /* lookups of different splits never share a query */
 };
 
 /*

@@ -12,7 +12,7 @@ struct id_batch {
 	struct lookup **ids; /* the first lookup of each id; equal ids follow by ->next */
 	size_t count;        /* different ids */
 	size_t limit;
-	uint32_t *table;     /* open addressing: index into ids plus one, 0 empty */
+	uint32_t *table; /* open addressing: index into ids plus one, 0 empty */
 	size_t table_mask;
 };
 

@@ -39,7 +39,7 @@ struct redis_greeting {
 };
 
 enum greeting_step {
-	GREETING_SEND,   /* one more command was appended to `out` */
+	GREETING_SEND, /* one more command was appended to `out` */
 	GREETING_DONE,
 	GREETING_FAILED, /* `failure` says why */
 };

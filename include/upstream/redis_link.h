@@ -41,9 +41,9 @@ struct redis_call {
 	/* redis_link.c's own: */
 	struct redis_call *next;
 	int64_t sent_us;
-	uint64_t end; /* where its bytes end among those sent on its connection */
+	uint64_t end;            /* where its bytes end among those sent on its connection */
 	enum call_result result; /* while it waits for done() after a break */
-	bool is_overdue; /* counted as a failure already */
+	bool is_overdue;         /* counted as a failure already */
 	bool is_keepalive;
 };
 

@@ -21,10 +21,10 @@ typedef struct ssl_st SSL;
 struct redis_socket {
 	struct redisContext *context; /* NULL: closed */
 	SSL *ssl;                     /* the context's; NULL: plain, or not yet */
-	size_t offered;  /* bytes of the context's that TLS may have sent or not */
-	struct buf more; /* what waits behind the context's own buffer */
-	size_t unsent;   /* what was unsent when it was closed */
-	bool is_full;    /* the last read took all there was room for */
+	size_t offered;               /* bytes of the context's that TLS may have sent or not */
+	struct buf more;              /* what waits behind the context's own buffer */
+	size_t unsent;                /* what was unsent when it was closed */
+	bool is_full;                 /* the last read took all there was room for */
 	/* What the last read and write that could not go on wait for. TLS may
 	 * have to write before it can read, and the other way round. */
 	bool read_wants_write;
@@ -45,8 +45,8 @@ enum socket_step redis_socket_open(struct redis_socket *socket, const struct red
 enum socket_step redis_socket_finish(struct redis_socket *socket, struct redis_failure *failure);
 
 /* The TLS handshake: to be called until DONE or FAILED. */
-enum socket_step redis_socket_secure(struct redis_socket *socket,
-    const struct redis_target *target, struct redis_failure *failure);
+enum socket_step redis_socket_secure(struct redis_socket *socket, const struct redis_target *target,
+    struct redis_failure *failure);
 
 int redis_socket_fd(const struct redis_socket *socket);
 

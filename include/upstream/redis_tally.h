@@ -15,7 +15,7 @@ struct redis_tally {
 	struct redis_metrics *metrics;
 	struct breaker *breaker;
 	/* The batch of replies that is being read: */
-	int64_t now_us;       /* the clock; 0: no batch */
+	int64_t now_us; /* the clock; 0: no batch */
 	int64_t successes;
 	int64_t same_sent_us; /* a run of calls that were sent at the same time: */
 	int64_t same_count;   /* their latency is the same, and entered once */
@@ -35,7 +35,7 @@ void redis_tally_failures(struct redis_tally *tally, int64_t times, enum failure
 
 /* One line about a connection, at most once a second for all of them: they
  * break together. */
-void redis_tally_log(const struct redis_target *target, const char *event,
-    enum failure_kind kind, const char *reason);
+void redis_tally_log(const struct redis_target *target, const char *event, enum failure_kind kind,
+    const char *reason);
 
 #endif

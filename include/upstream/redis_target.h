@@ -11,14 +11,14 @@ typedef struct ssl_ctx_st SSL_CTX;
 
 /* Never changes once made; any thread may read it. */
 struct redis_target {
-	char *host;     /* NULL for a unix socket; IPv6 without its brackets */
+	char *host; /* NULL for a unix socket; IPv6 without its brackets */
 	int port;
 	char *path;     /* of the unix socket, else NULL */
 	char *user;     /* NULL: default */
 	char *password; /* NULL: none; a secret, and may hold any byte */
 	size_t password_len;
 	int database;
-	SSL_CTX *tls;   /* NULL: plain; verifies the chain; shared by all connections */
+	SSL_CTX *tls; /* NULL: plain; verifies the chain; shared by all connections */
 };
 
 /*

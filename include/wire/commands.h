@@ -27,7 +27,7 @@ struct key_spec {
 	enum keys_kind kind;
 	const char *keyword; /* NULL: `start` is an index; else where to search from */
 	int16_t start;
-	int16_t a, b, c;     /* range: last, step, limit. count: where, first, step */
+	int16_t a, b, c; /* range: last, step, limit. count: where, first, step */
 };
 
 #define COMMAND_MAX_SPECS 2
@@ -36,7 +36,7 @@ struct command_info {
 	const char *name; /* lower case; "client|id" for a subcommand */
 	int16_t arity;    /* of all words; negative: at least */
 	enum command_class class;
-	bool may_block;   /* with BLOCK among its arguments */
+	bool may_block; /* with BLOCK among its arguments */
 	struct key_spec specs[COMMAND_MAX_SPECS];
 };
 

@@ -20,7 +20,7 @@ enum request_parse {
 struct request_limits {
 	int64_t max_bytes; /* of one command, and of one argument */
 	int64_t max_args;
-	bool is_stranger;  /* not authenticated yet: Redis's small limits apply */
+	bool is_stranger; /* not authenticated yet: Redis's small limits apply */
 };
 
 /* Where parsing of an unfinished command stopped; all zero: at its start. */
@@ -32,11 +32,11 @@ struct request_progress {
 struct request_parser {
 	struct slice *argv;
 	size_t argc, room;
-	size_t len;        /* bytes of the whole command */
-	struct slice raw;  /* the command as a RESP array, ready to forward */
-	char error[128];   /* without the leading '-' */
+	size_t len;       /* bytes of the whole command */
+	struct slice raw; /* the command as a RESP array, ready to forward */
+	char error[128];  /* without the leading '-' */
 
-	struct buf words;  /* inline commands: the unquoted words */
+	struct buf words; /* inline commands: the unquoted words */
 	struct buf inline_raw;
 };
 

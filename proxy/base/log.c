@@ -84,8 +84,8 @@ log_line(enum log_level level, const char *format, ...)
 	time_text(when, sizeof(when));
 	escape(message, is_json, safe, sizeof(safe));
 	int len = snprintf(line, sizeof(line),
-	    is_json ? "{\"time\":\"%s\",\"level\":\"%s\",\"message\":\"%s\"}\n" : "%s %s %s\n", when,
-	    level_names[level], safe);
+	    is_json ? "{\"time\":\"%s\",\"level\":\"%s\",\"message\":\"%s\"}\n" : "%s %s %s\n",
+	    when, level_names[level], safe);
 	/* Where standard error is gone there is nobody left to tell. */
 	ssize_t written = write(STDERR_FILENO, line, (size_t)len);
 	(void)written;

@@ -44,10 +44,18 @@ scan_one(struct resp_scan *scan, struct slice bytes)
 	char type = *start;
 
 	switch (type) {
-	case '+': case '-': case ':': case ',': case '#': case '(': case '_':
+	case '+':
+	case '-':
+	case ':':
+	case ',':
+	case '#':
+	case '(':
+	case '_':
 		scan->owed--;
 		break;
-	case '$': case '!': case '=':
+	case '$':
+	case '!':
+	case '=':
 		if (!header_number(rest, &number))
 			return RESP_BROKEN;
 		if (number >= 0) {
@@ -59,7 +67,10 @@ scan_one(struct resp_scan *scan, struct slice bytes)
 		}
 		scan->owed--;
 		break;
-	case '*': case '~': case '>': case '%':
+	case '*':
+	case '~':
+	case '>':
+	case '%':
 		if (!header_number(rest, &number))
 			return RESP_BROKEN;
 		scan->owed--;

@@ -56,8 +56,7 @@ take_value(const struct settings *settings, const struct map_settings *map,
 
 	if (!is_fine)
 		settings_blame(settings, map, row, error, error_size, "%s", phrase);
-	else if ((row->flags & SETTING_READABLE) != 0 && text[0] != '\0' &&
-	    access(text, R_OK) != 0)
+	else if ((row->flags & SETTING_READABLE) != 0 && text[0] != '\0' && access(text, R_OK) != 0)
 		is_fine = settings_blame(settings, map, row, error, error_size,
 		    "cannot read \"%s\": %s", text, strerror(errno));
 	free(text);
@@ -66,15 +65,14 @@ take_value(const struct settings *settings, const struct map_settings *map,
 
 /* `owner` is the struct settings or map_settings that the row lies in. */
 static bool
-take_row(const struct settings *settings, const struct map_settings *map,
-    const struct setting *row, struct setting_entry *entry, void *owner, char *error,
-    size_t error_size)
+take_row(const struct settings *settings, const struct map_settings *map, const struct setting *row,
+    struct setting_entry *entry, void *owner, char *error, size_t error_size)
 {
 	char phrase[SETTINGS_ERROR_SIZE / 2];
 	struct buf value = BUF_EMPTY;
 	const char *written = entry->written != NULL ? entry->written : row->fallback;
-	bool is_fine = settings_expand(slice_of(written), &value, &entry->variable, phrase,
-	    sizeof(phrase));
+	bool is_fine =
+	    settings_expand(slice_of(written), &value, &entry->variable, phrase, sizeof(phrase));
 
 	if (!is_fine)
 		settings_blame(settings, map, row, error, error_size, "%s", phrase);

@@ -22,7 +22,7 @@ struct check {
 	size_t error_size;
 };
 
-#define blame(check, section, key, ...)                                                    \
+#define blame(check, section, key, ...) \
 	settings_blame((check)->settings, NULL, setting_find(section, key), (check)->error, \
 	    (check)->error_size, __VA_ARGS__)
 
@@ -82,12 +82,13 @@ check_addresses(const struct check *check)
 		    "%s can be reached by others: set password or tls_client_ca",
 		    s->listen.address);
 	if (s->listen.port == s->admin.port &&
-	    (strcmp(s->listen.address, s->admin.address) == 0 ||
-		is_everywhere(s->listen.address) || is_everywhere(s->admin.address)))
+	    (strcmp(s->listen.address, s->admin.address) == 0 || is_everywhere(s->listen.address) ||
+		is_everywhere(s->admin.address)))
 		return blame(check, "admin", "port", "%d is also the port of [listen]",
 		    (int)s->admin.port);
 	if (strlen(s->listen.socket) >= sizeof(((struct sockaddr_un *)0)->sun_path))
-		return blame(check, "listen", "socket", "is longer than a socket's path may be (%zu bytes)",
+		return blame(check, "listen", "socket",
+		    "is longer than a socket's path may be (%zu bytes)",
 		    sizeof(((struct sockaddr_un *)0)->sun_path) - 1);
 	return true;
 }
@@ -119,7 +120,8 @@ static bool
 split_host(struct slice text, struct endpoint *endpoint)
 {
 	struct slice host = text, port = SLICE_NONE;
-	const char *close = text.len > 0 && text.at[0] == '[' ? memchr(text.at, ']', text.len) : NULL;
+	const char *close =
+	    text.len > 0 && text.at[0] == '[' ? memchr(text.at, ']', text.len) : NULL;
 	const char *colon;
 
 	if (close != NULL) {
@@ -181,9 +183,11 @@ check_redis_socket(const struct check *check, const char *path)
 	size_t len = strcspn(path, "?");
 
 	if (len == 0)
-		return blame(check, "redis", "url", "names no socket (for example unix:///run/redis/redis.sock)");
+		return blame(check, "redis", "url",
+		    "names no socket (for example unix:///run/redis/redis.sock)");
 	if (slice_equal(slice_make(path, len), slice_of(check->settings->listen.socket)))
-		return blame(check, "redis", "url", "is our own socket: sidecar would forward to itself");
+		return blame(check, "redis", "url",
+		    "is our own socket: sidecar would forward to itself");
 	return true;
 }
 
@@ -210,11 +214,14 @@ check_redis(const struct check *check)
 		    "does not begin with redis://, rediss://, unix:// or https:// (for example "
 		    "redis://127.0.0.1:6379)");
 	if (!split_redis_url(url, &endpoint))
-		return blame(check, "redis", "url", "names no usable host and port (for example redis://127.0.0.1:6379)");
+		return blame(check, "redis", "url",
+		    "names no usable host and port (for example redis://127.0.0.1:6379)");
 	if (!is_set(endpoint.host))
-		return blame(check, "redis", "url", "names no host (for example redis://127.0.0.1:6379)");
+		return blame(check, "redis", "url",
+		    "names no host (for example redis://127.0.0.1:6379)");
 	if (is_us(check->settings, &endpoint))
-		return blame(check, "redis", "url", "is our own address and port: sidecar would forward to itself");
+		return blame(check, "redis", "url",
+		    "is our own address and port: sidecar would forward to itself");
 	return true;
 }
 
@@ -245,11 +252,13 @@ check_snapshot(const struct check *check)
 	if (!is_set(s->snapshot.file))
 		return true;
 	if (!is_set(s->snapshot.key))
-		return blame(check, "snapshot", "file", "needs key, too: 64 hex digits (openssl rand -hex 32)");
+		return blame(check, "snapshot", "file",
+		    "needs key, too: 64 hex digits (openssl rand -hex 32)");
 	while (isxdigit((unsigned char)s->snapshot.key[digits]))
 		digits++;
 	if (digits != SNAPSHOT_KEY_DIGITS || s->snapshot.key[digits] != '\0')
-		return blame(check, "snapshot", "key", "is not 64 hex digits (openssl rand -hex 32)");
+		return blame(check, "snapshot", "key",
+		    "is not 64 hex digits (openssl rand -hex 32)");
 	return true;
 }
 
@@ -286,18 +295,24 @@ static void
 warn_of_budgets(const struct settings *s)
 {
 	if (is_set(s->redis.url) && s->redis.budget_ms > s->ladder.deadline_ms)
-		log_warn("settings: redis.budget is longer than ladder.deadline, which cuts it short");
+		log_warn(
+		    "settings: redis.budget is longer than ladder.deadline, which cuts it short");
 	if (is_set(s->postgres.url) && s->postgres.budget_ms > s->ladder.deadline_ms)
 		log_warn("settings: postgres.budget is longer than ladder.deadline: a reply that "
-		    "comes later still fills, but answers nobody");
+			 "comes later still fills, but answers nobody");
 }
 
 bool
 settings_check(const struct settings *settings, char *error, size_t error_size)
 {
 	static bool (*const checks[])(const struct check *) = {
-		check_addresses, check_tls, check_redis, check_postgres, check_snapshot,
-		check_breaker, check_warm,
+		check_addresses,
+		check_tls,
+		check_redis,
+		check_postgres,
+		check_snapshot,
+		check_breaker,
+		check_warm,
 	};
 	struct check check = { settings, error, error_size };
 

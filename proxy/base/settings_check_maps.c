@@ -65,8 +65,8 @@ check_key(const struct settings *settings, const struct map_settings *map, char 
 /* The types don't tell them apart: an id that isn't of a map's type is
  * answered by it as missing. */
 static bool
-check_against_earlier(const struct settings *settings, const struct map_settings *map,
-    char *error, size_t error_size)
+check_against_earlier(const struct settings *settings, const struct map_settings *map, char *error,
+    size_t error_size)
 {
 	struct pattern mine, theirs;
 

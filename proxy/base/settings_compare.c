@@ -12,8 +12,8 @@ struct comparison {
 };
 
 static void
-compare_rows(const struct comparison *comparison, const char *section,
-    const struct setting *rows, size_t count, const void *before, const void *after)
+compare_rows(const struct comparison *comparison, const char *section, const struct setting *rows,
+    size_t count, const void *before, const void *after)
 {
 	char name[NAME_SIZE];
 

@@ -44,7 +44,8 @@ settings_entry(struct settings *settings, struct settings_place place, const str
 }
 
 void
-settings_describe(const struct settings *settings, struct settings_place place, char *text, size_t size)
+settings_describe(const struct settings *settings, struct settings_place place, char *text,
+    size_t size)
 {
 	if (place.section != NULL)
 		snprintf(text, size, "%s", place.section);
@@ -59,8 +60,8 @@ settings_is_map_name(struct slice name)
 		return false;
 	for (size_t i = 0; i < name.len; i++) {
 		char c = name.at[i];
-		if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') &&
-		    !(c >= '0' && c <= '9') && c != '_' && c != '-')
+		if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9') &&
+		    c != '_' && c != '-')
 			return false;
 	}
 	return true;
@@ -118,8 +119,8 @@ settings_refuse_map_name(struct slice name, char *error, size_t error_size)
 
 /* The row that "section.key" names; a map is made when it is not there. */
 static const struct setting *
-find_named(struct settings *settings, const char *section, const char *key, struct settings_place *place,
-    char *error, size_t error_size)
+find_named(struct settings *settings, const char *section, const char *key,
+    struct settings_place *place, char *error, size_t error_size)
 {
 	char hint[SETTING_HINT_SIZE];
 	struct slice map_name;
@@ -134,7 +135,8 @@ find_named(struct settings *settings, const char *section, const char *key, stru
 		return row;
 	}
 	if (!settings_is_map_section(slice_of(section), &map_name)) {
-		snprintf(error, error_size, "unknown section%s", setting_hint_section(section, hint));
+		snprintf(error, error_size, "unknown section%s",
+		    setting_hint_section(section, hint));
 		return NULL;
 	}
 	row = setting_find_map(key);
@@ -161,8 +163,8 @@ read_named(struct settings *settings, const char *section, const char *key, stru
 
 	if (row == NULL) {
 		/* Not the value: it may be a secret whose name was mistyped. */
-		snprintf(error, error_size, "-o %.*s.%.*s: %s", SETTINGS_SHOWN_BYTES, section, SETTINGS_SHOWN_BYTES,
-		    key, phrase);
+		snprintf(error, error_size, "-o %.*s.%.*s: %s", SETTINGS_SHOWN_BYTES, section,
+		    SETTINGS_SHOWN_BYTES, key, phrase);
 		settings_one_line(error);
 		return false;
 	}
@@ -175,23 +177,24 @@ read_named(struct settings *settings, const char *section, const char *key, stru
 }
 
 bool
-settings_read_override(struct settings *settings, const char *text, char *error,
-    size_t error_size)
+settings_read_override(struct settings *settings, const char *text, char *error, size_t error_size)
 {
 	const char *equals = strchr(text, '=');
 	const char *dot = equals != NULL ? memrchr(text, '.', (size_t)(equals - text)) : NULL;
 
 	if (dot == NULL) {
 		int shown = (int)strcspn(text, "=");
-		snprintf(error, error_size, "-o %.*s: is not section.key=value (for example "
-		    "cache.ttl=30s)", shown < SETTINGS_SHOWN_BYTES ? shown : SETTINGS_SHOWN_BYTES, text);
+		snprintf(error, error_size,
+		    "-o %.*s: is not section.key=value (for example "
+		    "cache.ttl=30s)",
+		    shown < SETTINGS_SHOWN_BYTES ? shown : SETTINGS_SHOWN_BYTES, text);
 		settings_one_line(error);
 		return false;
 	}
 	char *section = slice_dup(settings_trim(slice_make(text, (size_t)(dot - text))));
 	char *key = slice_dup(settings_trim(slice_make(dot + 1, (size_t)(equals - dot - 1))));
-	bool is_fine = read_named(settings, section, key, settings_trim(slice_of(equals + 1)), error,
-	    error_size);
+	bool is_fine = read_named(settings, section, key, settings_trim(slice_of(equals + 1)),
+	    error, error_size);
 	free(section);
 	free(key);
 	return is_fine;
@@ -209,7 +212,8 @@ put_override(const struct setting *row, const char *where, const char *written, 
 		setting_mask_url(written, &value);
 	else
 		buf_append_slice(&value, slice_of(written));
-	int shown = (int)(buf_len(&value) < SETTINGS_SHOWN_BYTES ? buf_len(&value) : SETTINGS_SHOWN_BYTES);
+	int shown =
+	    (int)(buf_len(&value) < SETTINGS_SHOWN_BYTES ? buf_len(&value) : SETTINGS_SHOWN_BYTES);
 	buf_printf(out, "-o %s.%s=%.*s: ", where, row->key, shown,
 	    shown > 0 ? buf_slice(&value).at : "");
 	buf_free(&value);
@@ -219,8 +223,8 @@ static void
 put_origin(const struct settings *settings, const struct map_settings *map,
     const struct setting *row, struct buf *out)
 {
-	const struct setting_entry *entry = map != NULL ?
-	    &map->entries[row - settings_map_table] : &settings->entries[row - settings_table];
+	const struct setting_entry *entry = map != NULL ? &map->entries[row - settings_map_table]
+							: &settings->entries[row - settings_table];
 	int line = entry->written == NULL && map != NULL ? map->line : entry->line;
 	char where[SETTING_HINT_SIZE];
 

@@ -106,8 +106,7 @@ expand(struct expansion *expansion, struct slice text, int depth)
 }
 
 bool
-settings_expand(struct slice text, struct buf *out, char **variable, char *error,
-    size_t error_size)
+settings_expand(struct slice text, struct buf *out, char **variable, char *error, size_t error_size)
 {
 	struct expansion expansion = { out, NULL, error, error_size };
 	bool is_fine = expand(&expansion, text, 0);

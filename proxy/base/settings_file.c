@@ -42,7 +42,7 @@ struct reader {
 	struct slice rest; /* of the line under way, too long for inih at once */
 	int line;
 	enum piece piece;
-	bool is_awaited;    /* inih owes us a call of on_value() */
+	bool is_awaited; /* inih owes us a call of on_value() */
 	bool has_section;
 	struct settings_place place;
 	const struct setting *row;   /* of the last key in this section; NULL: none yet */
@@ -134,10 +134,10 @@ start_key(struct reader *reader, const char *name, const char *value)
 	settings_describe(reader->settings, reader->place, where, sizeof(where));
 	reader->row = is_map ? setting_find_map(name) : setting_find(reader->place.section, name);
 	if (reader->row == NULL)
-		return fail(reader, reader->line, "[%s] %.*s: unknown key%s", where, SETTINGS_SHOWN_BYTES,
-		    name,
-		    is_map ? setting_hint_map_key(name, hint) :
-			     setting_hint_key(reader->place.section, name, hint));
+		return fail(reader, reader->line, "[%s] %.*s: unknown key%s", where,
+		    SETTINGS_SHOWN_BYTES, name,
+		    is_map ? setting_hint_map_key(name, hint)
+			   : setting_hint_key(reader->place.section, name, hint));
 	reader->entry = settings_entry(reader->settings, reader->place, reader->row);
 	if (reader->entry->written != NULL)
 		return fail(reader, reader->line, "[%s] %s: already set in line %d", where, name,
@@ -306,7 +306,10 @@ settings_read_file(struct settings *settings, const char *path, char *error, siz
 {
 	struct buf text = BUF_EMPTY;
 	struct reader reader = {
-		.settings = settings, .path = path, .error = error, .error_size = error_size,
+		.settings = settings,
+		.path = path,
+		.error = error,
+		.error_size = error_size,
 	};
 	bool is_fine = read_whole(path, &text, error, error_size);
 

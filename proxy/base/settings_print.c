@@ -144,12 +144,13 @@ print_rows(const struct settings *settings, const struct setting *rows, size_t c
 void
 settings_print(const struct settings *settings, FILE *out)
 {
-	print_rows(settings, settings_table, settings_table_count, settings->entries, settings, out);
+	print_rows(settings, settings_table, settings_table_count, settings->entries, settings,
+	    out);
 	for (size_t i = 0; i < settings->map_count; i++) {
 		const struct map_settings *map = &settings->maps[i];
 		fprintf(out, "\n[map %s]\n", map->name);
-		print_rows(settings, settings_map_table, settings_map_table_count, map->entries, map,
-		    out);
+		print_rows(settings, settings_map_table, settings_map_table_count, map->entries,
+		    map, out);
 	}
 }
 
@@ -191,8 +192,10 @@ print_reference_rows(const struct setting *rows, size_t count, FILE *out)
 		const struct setting *row = &rows[i];
 		const char *section = row->section != NULL ? row->section : "map NAME";
 		if (i == 0 || (row->section != NULL && strcmp(section, rows[i - 1].section) != 0))
-			fprintf(out, "\n### [%s]\n\n| key | default | range | reload | meaning |\n"
-			    "|---|---|---|---|---|\n", section);
+			fprintf(out,
+			    "\n### [%s]\n\n| key | default | range | reload | meaning |\n"
+			    "|---|---|---|---|---|\n",
+			    section);
 		fprintf(out, "| `%s` |", row->key);
 		if (row->fallback[0] != '\0')
 			fprintf(out, " `%s`", row->fallback);

@@ -117,8 +117,12 @@ parse_yesno(const char *text, bool *field, char *error, size_t error_size)
 		const char *word;
 		bool means;
 	} words[] = {
-		{ "yes", true }, { "true", true }, { "on", true },
-		{ "no", false }, { "false", false }, { "off", false },
+		{ "yes", true },
+		{ "true", true },
+		{ "on", true },
+		{ "no", false },
+		{ "false", false },
+		{ "off", false },
 	};
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {

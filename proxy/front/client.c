@@ -16,8 +16,8 @@
 #define FIRST_REPLY_BYTES (512 << 10)
 
 struct front *
-front_new(struct event_base *base, struct ladder_context *ladder,
-    struct dedicated_pool *dedicated, struct census *census, struct worker_metrics *metrics)
+front_new(struct event_base *base, struct ladder_context *ladder, struct dedicated_pool *dedicated,
+    struct census *census, struct worker_metrics *metrics)
 {
 	struct front *front = alloc_zero(sizeof(*front));
 
@@ -102,8 +102,7 @@ client_set_session(struct client *client, struct session *session)
 bool
 client_is_quiet(const struct client *client)
 {
-	return client->first == NULL &&
-	    (client->redis == NULL || session_is_quiet(client->redis));
+	return client->first == NULL && (client->redis == NULL || session_is_quiet(client->redis));
 }
 
 bool
@@ -132,7 +131,6 @@ client_settings(const struct client *client)
 
 /* ---- coming and going ---- */
 
-
 /* Tells the event loop only when something changes. */
 void
 client_wait_for(struct client *client, short what)
@@ -144,8 +142,8 @@ client_wait_for(struct client *client, short what)
 	client->waits_for = what;
 	if (what == 0)
 		return;
-	event_assign(&client->event, client->front->base, client->fd, what | EV_PERSIST, client_on_event,
-	    client);
+	event_assign(&client->event, client->front->base, client->fd, what | EV_PERSIST,
+	    client_on_event, client);
 	event_add(&client->event, NULL);
 }
 
@@ -193,8 +191,7 @@ front_add_client(struct front *front, int fd, int64_t id, bool is_local)
 	client->session.resp = 2;
 	client->session.is_authenticated =
 	    front->ladder->rules->settings->listen.password[0] == '\0';
-	client->session.link =
-	    (struct link_choice){ 2, links_next_index(front->ladder->links) };
+	client->session.link = (struct link_choice){ 2, links_next_index(front->ladder->links) };
 	client->session.connected_ms = client->session.active_ms = clock_mono_ms();
 	describe_peer(client);
 

@@ -94,8 +94,8 @@ send_shared(struct client *client)
 
 	if (buf_len(&front->out) == 0)
 		return true;
-	bool is_alive = buf_len(&client->out) > 0 ||
-	    client_send_bytes(client, buf_slice(&front->out), &sent);
+	bool is_alive =
+	    buf_len(&client->out) > 0 || client_send_bytes(client, buf_slice(&front->out), &sent);
 	if (is_alive && sent < buf_len(&front->out)) {
 		buf_take(&front->out, sent);
 		buf_append_slice(&client->out, buf_slice(&front->out));

@@ -65,9 +65,10 @@ client_owes_too_much(const struct client *client)
 {
 	const struct settings *settings = client_settings(client);
 
-	return client_owes_bytes(client) || expects_too_much(client) || client->slot_count >= (size_t)settings->listen.max_pipeline ||
+	return client_owes_bytes(client) || expects_too_much(client) ||
+	    client->slot_count >= (size_t)settings->listen.max_pipeline ||
 	    (client->redis != NULL &&
-	    session_unsent(client->redis) > (size_t)settings->listen.output_limit);
+		session_unsent(client->redis) > (size_t)settings->listen.output_limit);
 }
 
 static bool
@@ -89,7 +90,6 @@ on_lingered(struct deadline *deadline)
 	client_close((struct client *)((char *)deadline - offsetof(struct client, linger)));
 }
 
-
 /* Everything that can be sent has been tried: what now? May free the client. */
 void
 client_settle(struct client *client)
@@ -97,8 +97,7 @@ client_settle(struct client *client)
 	bool is_idle = client_is_quiet(client) && buf_len(&client->out) == 0;
 
 	if (client->redis != NULL)
-		session_pause(client->redis,
-		    client_owes_bytes(client) || client->first != NULL);
+		session_pause(client->redis, client_owes_bytes(client) || client->first != NULL);
 	if (client->state == CLIENT_PAUSED && may_go_on(client)) {
 		client->waits_for_quiet = false;
 		client_enter(client, CLIENT_READING);
@@ -121,9 +120,10 @@ client_settle(struct client *client)
 	}
 	bool wants_more = client->state == CLIENT_READING || client->state == CLIENT_LINGERING;
 	/* Who is paused is not read, and yet it matters when it hangs up. */
-	client_wait_for(client, (short)((wants_more && !client->is_at_end ? EV_READ : 0) |
-	    (buf_len(&client->out) > 0 ? EV_WRITE : 0) |
-	    (client->state == CLIENT_PAUSED && client_is_endless(client) ? EV_CLOSED : 0)));
+	client_wait_for(client,
+	    (short)((wants_more && !client->is_at_end ? EV_READ : 0) |
+		(buf_len(&client->out) > 0 ? EV_WRITE : 0) |
+		(client->state == CLIENT_PAUSED && client_is_endless(client) ? EV_CLOSED : 0)));
 }
 
 void

@@ -74,7 +74,7 @@ write_answers(const struct census *census, struct buf *out)
 		labelled(out, "sidecar_answers_total", "rung", rung_name((enum rung)rung),
 		    CENSUS_SUM(census, ladder.answers[rung]));
 	header(out, "sidecar_requests_total", "counter", "Commands by class.");
-	for (size_t class = 0; class < REQUEST_CLASSES; class++)
+	for (size_t class = 0; class < REQUEST_CLASSES; class ++)
 		labelled(out, "sidecar_requests_total", "class", classes[class],
 		    CENSUS_SUM(census, requests[class]));
 	header(out, "sidecar_request_seconds", "histogram",
@@ -95,7 +95,8 @@ write_states(const struct census *census, struct buf *out)
 {
 	const struct backends *backends = census->backends;
 	const struct postgres_metrics *postgres = keeper_postgres_metrics(backends->keeper);
-	bool is_redis_up = backends_redis_allows(backends) && keeper_has_met_redis(backends->keeper);
+	bool is_redis_up =
+	    backends_redis_allows(backends) && keeper_has_met_redis(backends->keeper);
 	bool is_postgres_up =
 	    backends_postgres_allows(backends) && counter_get(&postgres->pool_size) > 0;
 
@@ -118,8 +119,7 @@ redis_errors(const struct census *census, size_t kind)
 static void
 write_errors(const struct census *census, struct buf *out)
 {
-	const struct postgres_metrics *postgres =
-	    keeper_postgres_metrics(census->backends->keeper);
+	const struct postgres_metrics *postgres = keeper_postgres_metrics(census->backends->keeper);
 	static const char *const line =
 	    "sidecar_backend_errors_total{backend=\"%s\",kind=\"%s\"} %" PRId64 "\n";
 
@@ -150,7 +150,7 @@ write_backends(const struct census *census, struct buf *out)
 	    "Commands sent to Redis, handshakes and keepalive included; queries to Postgres.");
 	labelled(out, "sidecar_backend_commands_total", "backend", "redis",
 	    CENSUS_SUM(census, redis.commands) +
-	    counter_get(&keeper_redis_metrics(keeper)->commands));
+		counter_get(&keeper_redis_metrics(keeper)->commands));
 	labelled(out, "sidecar_backend_commands_total", "backend", "postgres",
 	    counter_get(&postgres->queries));
 	write_errors(census, out);
@@ -173,8 +173,9 @@ write_batches(const struct census *census, struct buf *out)
 		if (i < SIZES_BUCKETS)
 			buf_printf(out, "%s_bucket{le=\"%d\"} %" PRId64 "\n", name, 1 << i, count);
 	}
-	buf_printf(out, "%s_bucket{le=\"+Inf\"} %" PRId64 "\n%s_sum %" PRId64
-	    "\n%s_count %" PRId64 "\n", name, count, name, counter_get(&sizes->sum), name, count);
+	buf_printf(out,
+	    "%s_bucket{le=\"+Inf\"} %" PRId64 "\n%s_sum %" PRId64 "\n%s_count %" PRId64 "\n", name,
+	    count, name, counter_get(&sizes->sum), name, count);
 }
 
 /* ---- memory and the process ---- */
@@ -242,7 +243,7 @@ write_process(const struct census *census, struct buf *out)
 	header(out, "process_cpu_seconds_total", "counter", "User and system time.");
 	buf_printf(out, "process_cpu_seconds_total %.6f\n",
 	    (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-	    (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6);
+		(double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6);
 	one(out, "process_resident_memory_bytes", "gauge", "Resident memory.", resident_bytes());
 	one(out, "process_open_fds", "gauge", "Open descriptors.", open_descriptors());
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0)

@@ -19,8 +19,8 @@
 #include "base/log.h"
 
 #define BACKLOG 4096
-#define ACCEPTS_A_TURN 64   /* so that an accept storm leaves time for the rest */
-#define PAUSE_MS 100        /* when descriptors have run out */
+#define ACCEPTS_A_TURN 64 /* so that an accept storm leaves time for the rest */
+#define PAUSE_MS 100      /* when descriptors have run out */
 
 struct listener {
 	int fd;
@@ -70,8 +70,8 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 	for (int i = 0; i < ACCEPTS_A_TURN; i++) {
 		struct sockaddr_storage peer = { .ss_family = AF_UNSPEC };
 		socklen_t len = sizeof(peer);
-		int client = accept4(fd, (struct sockaddr *)&peer, &len,
-		    SOCK_NONBLOCK | SOCK_CLOEXEC);
+		int client =
+		    accept4(fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		int error = errno;
 		if (client >= 0) {
 			int yes = 1;
@@ -125,11 +125,12 @@ listen_on(const struct sockaddr *address, socklen_t len, bool is_tcp)
 }
 
 struct listener *
-listener_tcp(struct event_base *base, const char *address, int port,
-    listener_accepted_fn accepted, void *arg, char *error, size_t error_size)
+listener_tcp(struct event_base *base, const char *address, int port, listener_accepted_fn accepted,
+    void *arg, char *error, size_t error_size)
 {
 	struct addrinfo hints = {
-		.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV,
+		.ai_socktype = SOCK_STREAM,
+		.ai_flags = AI_PASSIVE | AI_NUMERICSERV,
 	};
 	struct addrinfo *found;
 	char digits[8];

@@ -41,8 +41,7 @@ reads_question(struct client *client, struct slice key, struct question *questio
 
 	*question = (struct question){ .key = key, .link = client_session(client)->link };
 	question->map = maps_find(ladder->rules->maps, key, &question->id);
-	question->is_hash =
-	    question->map != NULL && question->map->settings->type == MAP_HASH;
+	question->is_hash = question->map != NULL && question->map->settings->type == MAP_HASH;
 }
 
 /* A slot is made only when memory cannot answer: hits allocate nothing. */
@@ -298,10 +297,14 @@ static const struct hash_command {
 	size_t min_argc, max_argc;
 	void (*write)(struct buf *out, int resp, struct slice hash, const struct hash_read *read);
 } hash_commands[] = {
-	{ "hget", 3, 3, write_hget },       { "hmget", 3, SIZE_MAX, write_hmget },
-	{ "hgetall", 2, 2, write_hgetall }, { "hkeys", 2, 2, write_hkeys },
-	{ "hvals", 2, 2, write_hvals },     { "hlen", 2, 2, write_hlen },
-	{ "hexists", 3, 3, write_hexists }, { "hstrlen", 3, 3, write_hstrlen },
+	{ "hget", 3, 3, write_hget },
+	{ "hmget", 3, SIZE_MAX, write_hmget },
+	{ "hgetall", 2, 2, write_hgetall },
+	{ "hkeys", 2, 2, write_hkeys },
+	{ "hvals", 2, 2, write_hvals },
+	{ "hlen", 2, 2, write_hlen },
+	{ "hexists", 3, 3, write_hexists },
+	{ "hstrlen", 3, 3, write_hstrlen },
 };
 
 static void
@@ -356,8 +359,7 @@ handle_hash(struct client *client, const struct request_parser *parser)
 		reads_question(client, parser->argv[1], &question);
 		if (!question.is_hash)
 			return false;
-		struct hash_read *read =
-		    hash_read_new(command, parser->argv + 2, parser->argc - 2);
+		struct hash_read *read = hash_read_new(command, parser->argv + 2, parser->argc - 2);
 		read->slot = slot_new(client);
 		if (ladder_ask(ladder, &question, &answer, on_hash, read))
 			on_hash(read, &answer);

@@ -52,8 +52,9 @@ denies(struct slice word, const struct request_parser *parser)
 
 	if (!slice_equal_nocase(name, parser->argv[0]))
 		return false;
-	return bar == NULL || (parser->argc > 1 &&
-	    slice_equal_nocase(slice_make(bar + 1, word.len - name.len - 1), parser->argv[1]));
+	return bar == NULL ||
+	    (parser->argc > 1 &&
+		slice_equal_nocase(slice_make(bar + 1, word.len - name.len - 1), parser->argv[1]));
 }
 
 static bool
@@ -114,8 +115,7 @@ reads_one_key(const struct request_parser *parser, const struct command_info *in
 }
 
 static void
-forward(struct client *client, const struct request_parser *parser,
-    const struct command_info *info)
+forward(struct client *client, const struct request_parser *parser, const struct command_info *info)
 {
 	struct ladder_context *ladder = front_ladder(client_front(client));
 	struct write_command command = command_of(client, parser, info);
@@ -124,9 +124,9 @@ forward(struct client *client, const struct request_parser *parser,
 	enum rung rung;
 
 	if (is_write ? ladder_write(ladder, &command, slot_out(slot), &rung, on_replied, slot)
-	    : reads_one_key(parser, info)
-	    ? reply_read(ladder, &command, slot_out(slot), &rung, on_replied, slot)
-	    : ladder_forward(ladder, &command, slot_out(slot), &rung, on_replied, slot))
+		: reads_one_key(parser, info)
+		? reply_read(ladder, &command, slot_out(slot), &rung, on_replied, slot)
+		: ladder_forward(ladder, &command, slot_out(slot), &rung, on_replied, slot))
 		slot_done(slot);
 }
 
@@ -156,8 +156,10 @@ write_info(const struct info_request *info, struct slice reply)
 			buf_append_slice(&text, SLICE("\r\n"));
 	}
 	if (!has_text) /* what clients look for when they connect */
-		buf_append_slice(&text, SLICE("# Server\r\nredis_version:7.0.15\r\n"
-		    "redis_mode:standalone\r\nloading:0\r\n\r\n# Replication\r\nrole:master\r\n\r\n"));
+		buf_append_slice(&text,
+		    SLICE(
+			"# Server\r\nredis_version:7.0.15\r\n"
+			"redis_mode:standalone\r\nloading:0\r\n\r\n# Replication\r\nrole:master\r\n\r\n"));
 	if (info->wants_ours)
 		status_info(info->census, &text);
 	reply_verbatim(slot_out(info->slot), slot_resp(info->slot), buf_slice(&text));
@@ -227,8 +229,7 @@ handle_by_class(struct client *client, const struct request_parser *parser,
 	} else {
 		bool is_read = info != NULL &&
 		    (info->class == COMMAND_READ || info->class == COMMAND_READ_KEY ||
-		    info->class == COMMAND_READ_MANY ||
-		    info->class == COMMAND_FORWARD);
+			info->class == COMMAND_READ_MANY || info->class == COMMAND_FORWARD);
 		count(client, is_read ? REQUEST_READ : REQUEST_WRITE);
 		forward(client, parser, info);
 	}
@@ -248,8 +249,7 @@ handle_shared(struct client *client, const struct request_parser *parser)
 		return true;
 	}
 	const struct command_info *info = command_find(parser->argv, parser->argc);
-	if (!session_is_needed(parser, info) &&
-	    !pause_holds(client_front(client), parser, info)) {
+	if (!session_is_needed(parser, info) && !pause_holds(client_front(client), parser, info)) {
 		handle_by_class(client, parser, info);
 		return true;
 	}

@@ -83,8 +83,11 @@ explain_copy(struct buf *out, int resp, struct ladder_context *ladder,
 	    : CACHE_MISS;
 
 	reply_text(out, "cached");
-	reply_text(out, !may_keep ? "never ([cache] keys)" : found == CACHE_FRESH ? "fresh"
-	    : found == CACHE_STALE ? "stale" : "no");
+	reply_text(out,
+	    !may_keep                  ? "never ([cache] keys)"
+		: found == CACHE_FRESH ? "fresh"
+		: found == CACHE_STALE ? "stale"
+				       : "no");
 	reply_text(out, "cached_from");
 	if (found == CACHE_MISS) {
 		reply_null(out, resp);
@@ -99,8 +102,10 @@ explain_copy(struct buf *out, int resp, struct ladder_context *ladder,
 		if (found == CACHE_MISS || (i == 3 && value.valid_until_ms == TIME_NEVER))
 			reply_null(out, resp);
 		else
-			reply_integer(out, i == 3 ? value.valid_until_ms - now_ms
-			    : times[i] > 0 ? times[i] : 0);
+			reply_integer(out,
+			    i == 3             ? value.valid_until_ms - now_ms
+				: times[i] > 0 ? times[i]
+					       : 0);
 	}
 }
 
@@ -148,8 +153,8 @@ do_explain(struct client *client, const struct slice *argv, size_t argc)
 		reply_null(out, resp);
 	explain_copy(out, resp, ladder, &question);
 	reply_text(out, "journal");
-	reply_text(out, journal_has(backends->journal, argv[2])
-	    ? "the copy in redis is not to be read" : "no");
+	reply_text(out,
+	    journal_has(backends->journal, argv[2]) ? "the copy in redis is not to be read" : "no");
 	explain_breaker(out, "redis_breaker", backends->redis, backends->redis_target != NULL);
 	explain_breaker(out, "postgres_breaker", backends->postgres, backends->has_postgres);
 	reply_text(out, "rung");
@@ -189,7 +194,7 @@ do_flush(struct client *client, const struct slice *argv, size_t argc)
 {
 	struct ladder_context *ladder = front_ladder(client_front(client));
 	int64_t dropped = argc == 3 ? cache_drop_matching(ladder->backends->cache, argv[2])
-	    : cache_drop_all(ladder->backends->cache);
+				    : cache_drop_all(ladder->backends->cache);
 
 	reply_integer(client_reply(client), dropped);
 }
@@ -214,7 +219,8 @@ do_breaker(struct client *client, const struct slice *argv, size_t argc)
 	};
 	struct backends *backends = front_ladder(client_front(client))->backends;
 	struct breaker *breaker = slice_equal_nocase(argv[2], SLICE("redis")) ? backends->redis
-	    : slice_equal_nocase(argv[2], SLICE("postgres")) ? backends->postgres : NULL;
+	    : slice_equal_nocase(argv[2], SLICE("postgres"))                  ? backends->postgres
+									      : NULL;
 
 	(void)argc;
 	for (size_t i = 0; i < 3 && breaker != NULL; i++) {
@@ -238,8 +244,10 @@ static const struct sidecar_command {
 	void (*handle)(struct client *client, const struct slice *argv, size_t argc);
 	const char *usage, *help;
 } sidecar_commands[] = {
-	{ "STATUS", 2, 2, do_status, "STATUS", "State of the backends, the cache and the process." },
-	{ "GET", 3, 3, do_get, "GET <key>", "What GET would answer, from which rung, how old in ms." },
+	{ "STATUS", 2, 2, do_status, "STATUS",
+	    "State of the backends, the cache and the process." },
+	{ "GET", 3, 3, do_get, "GET <key>",
+	    "What GET would answer, from which rung, how old in ms." },
 	{ "EXPLAIN", 3, 3, do_explain, "EXPLAIN <key>", "Which rung would answer, and why." },
 	{ "KEYS", 2, 3, do_keys, "KEYS [<n>]", "The n hottest cached keys with hits and bytes." },
 	{ "FLUSH", 2, 3, do_flush, "FLUSH [<pattern>]", "Drops keys from memory only." },
@@ -278,7 +286,8 @@ sidecar_handle(struct client *client, const struct request_parser *parser)
 			continue;
 		if (parser->argc < command->min_argc || parser->argc > command->max_argc)
 			reply_error(client_reply(client),
-			    "ERR wrong number of arguments for 'sidecar|%s' command", command->name);
+			    "ERR wrong number of arguments for 'sidecar|%s' command",
+			    command->name);
 		else
 			command->handle(client, parser->argv, parser->argc);
 		return;
@@ -287,6 +296,6 @@ sidecar_handle(struct client *client, const struct request_parser *parser)
 		reply_error(client_reply(client),
 		    "ERR wrong number of arguments for 'sidecar' command");
 	else
-		reply_error(client_reply(client), "ERR unknown subcommand '%.*s'. Try SIDECAR HELP.",
-		    (int)name.len, name.at);
+		reply_error(client_reply(client),
+		    "ERR unknown subcommand '%.*s'. Try SIDECAR HELP.", (int)name.len, name.at);
 }

@@ -53,8 +53,11 @@ static void
 backend_text(const struct breaker *breaker, bool is_configured, bool is_met,
     struct status_value *value)
 {
-	snprintf(value->text, TEXT_SIZE, "%s", !is_configured ? "not configured"
-	    : !breaker_allows(breaker) ? "down" : is_met ? "up" : "connecting");
+	snprintf(value->text, TEXT_SIZE, "%s",
+	    !is_configured                 ? "not configured"
+		: !breaker_allows(breaker) ? "down"
+		: is_met                   ? "up"
+					   : "connecting");
 }
 
 static void
@@ -86,8 +89,7 @@ get_redis_failure(const struct census *census, struct status_value *value)
 static void
 get_postgres(const struct census *census, struct status_value *value)
 {
-	const struct postgres_metrics *metrics =
-	    keeper_postgres_metrics(census->backends->keeper);
+	const struct postgres_metrics *metrics = keeper_postgres_metrics(census->backends->keeper);
 
 	backend_text(census->backends->postgres, census->backends->has_postgres,
 	    counter_get(&metrics->pool_size) > 0, value);
@@ -227,7 +229,8 @@ status_info(const struct census *census, struct buf *out)
 		struct status_value value = { .is_number = false };
 		status_lines[i].get(census, &value);
 		if (value.is_number)
-			buf_printf(out, "sidecar_%s:%" PRId64 "\r\n", status_lines[i].name, value.number);
+			buf_printf(out, "sidecar_%s:%" PRId64 "\r\n", status_lines[i].name,
+			    value.number);
 		else
 			buf_printf(out, "sidecar_%s:%s\r\n", status_lines[i].name, value.text);
 	}

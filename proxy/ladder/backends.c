@@ -48,6 +48,7 @@ backends_reply_down(const struct backends *backends, const char *what, struct bu
 	int64_t probe_at_ms = breaker_probe_at(backends->redis);
 	int64_t wait_ms = probe_at_ms - clock_mono_ms();
 	if (probe_at_ms != TIME_NEVER)
-		buf_printf(out, "; next probe in %.1f s", (double)(wait_ms > 0 ? wait_ms : 0) / 1000);
+		buf_printf(out, "; next probe in %.1f s",
+		    (double)(wait_ms > 0 ? wait_ms : 0) / 1000);
 	buf_append(out, "\r\n", 2);
 }

@@ -21,7 +21,7 @@
 
 #define FIRST_RETRY_MS 100
 #define MAX_RETRY_MS 5000
-#define PING_S 25           /* an idle listener is closed by Upstash, and by NATs */
+#define PING_S 25 /* an idle listener is closed by Upstash, and by NATs */
 #define CLIENT_NAME "sidecar-coherence"
 
 enum coherence_state {
@@ -30,7 +30,7 @@ enum coherence_state {
 	AWAIT_TRACKING,
 	AWAIT_SUBSCRIBED,
 	LISTENING,
-	LISTENER_OFF,    /* ttl: wanted, or nothing else is to be had */
+	LISTENER_OFF, /* ttl: wanted, or nothing else is to be had */
 };
 
 struct coherence {
@@ -50,7 +50,7 @@ struct coherence {
 	struct drop_again *again;
 	char origin[17];
 
-	struct outbox *outbox;      /* what other sidecars are to drop */
+	struct outbox *outbox; /* what other sidecars are to drop */
 	struct own_fills *own_fills;
 };
 
@@ -104,8 +104,8 @@ static void
 start_tracking(struct coherence *coherence)
 {
 	struct slice argv[COHERENCE_TRACKING_WORDS];
-	size_t argc = coherence_tracking_words(
-	    slice_of(coherence->rules->settings->cache.keys), argv);
+	size_t argc =
+	    coherence_tracking_words(slice_of(coherence->rules->settings->cache.keys), argv);
 
 	enter(coherence, AWAIT_TRACKING);
 	ask(coherence, argv, argc);
@@ -293,7 +293,9 @@ static void
 connect_now(struct coherence *coherence)
 {
 	static const struct redis_conn_events events = {
-		.ready = on_ready, .reply = on_reply, .closed = on_closed,
+		.ready = on_ready,
+		.reply = on_reply,
+		.closed = on_closed,
 	};
 	struct redis_conn_options options = {
 		.resp_version = 3,
@@ -387,8 +389,8 @@ coherence_free(struct coherence *coherence)
 enum coherence_mode
 coherence_mode_now(const struct coherence *coherence)
 {
-	return (enum coherence_mode)atomic_load_explicit(
-	    &((struct coherence *)coherence)->mode, memory_order_relaxed);
+	return (enum coherence_mode)atomic_load_explicit(&((struct coherence *)coherence)->mode,
+	    memory_order_relaxed);
 }
 
 int64_t
@@ -420,8 +422,7 @@ coherence_flush(struct coherence *coherence)
 	buf_printf(&text, "%s ", coherence->origin);
 	bool has_news = outbox_take(coherence->outbox, &text);
 	struct slice argv[] = { SLICE("PUBLISH"), SLICE(COHERENCE_CHANNEL), buf_slice(&text) };
-	if (has_news && coherence->state == LISTENING &&
-	    coherence->mode == COHERENCE_BROADCAST)
+	if (has_news && coherence->state == LISTENING && coherence->mode == COHERENCE_BROADCAST)
 		ask(coherence, argv, 3);
 	buf_free(&text);
 }

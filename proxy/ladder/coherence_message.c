@@ -218,8 +218,8 @@ coherence_is_same(struct slice reply, const struct cache_value *value)
 	if (value->kind == CACHE_STRING)
 		return type == '$' && number >= 0 &&
 		    slice_equal(blob_slice(value->bytes),
-		    slice_make(reply.at + header, (size_t)number));
+			slice_make(reply.at + header, (size_t)number));
 	return value->kind == CACHE_HASH && (type == '%' || type == '*') &&
 	    slice_equal(blob_slice(value->bytes),
-	    slice_make(reply.at + header, reply.len - header));
+		slice_make(reply.at + header, reply.len - header));
 }

@@ -9,10 +9,11 @@
 #include "ladder/coherence_message.h"
 
 #define MAX_OUTBOX (1 << 20) /* bytes of keys; beyond: "all" */
-#define FILL_SLOTS 16384     /* a fill that finds no place: its key is dropped, and
+#define FILL_SLOTS \
+	16384 /* a fill that finds no place: its key is dropped, and
                                 asked for again */
 #define FILL_PROBES 8
-#define FILL_MS 5000         /* how long after a fill its own message may come */
+#define FILL_MS 5000 /* how long after a fill its own message may come */
 
 /* ---- the outbox ---- */
 

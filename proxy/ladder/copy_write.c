@@ -68,8 +68,10 @@ read_set_options(const struct slice *argv, size_t argc, int64_t *ttl_ms)
 		int64_t unit_ms;
 		bool is_moment;
 	} options[] = {
-		{ SLICE_INIT("EX"), 1000, false }, { SLICE_INIT("PX"), 1, false },
-		{ SLICE_INIT("EXAT"), 1000, true }, { SLICE_INIT("PXAT"), 1, true },
+		{ SLICE_INIT("EX"), 1000, false },
+		{ SLICE_INIT("PX"), 1, false },
+		{ SLICE_INIT("EXAT"), 1000, true },
+		{ SLICE_INIT("PXAT"), 1, true },
 	};
 
 	*ttl_ms = TIME_NEVER;
@@ -96,8 +98,7 @@ is_well_formed(const struct copy_command *command, const struct slice *argv, siz
 	case ACTION_REMOVE:
 		return true;
 	case ACTION_EXPIRE: /* options (NX, GT ...) depend on what Redis holds */
-		return argc == command->min_argc &&
-		    (argc == 2 || slice_to_int64(argv[2], &number));
+		return argc == command->min_argc && (argc == 2 || slice_to_int64(argv[2], &number));
 	case ACTION_SET:
 		return read_set_options(argv, argc, &number);
 	case ACTION_SETEX:
@@ -196,8 +197,8 @@ change_hash(struct ladder_context *context, const struct copy_command *command,
 	if (cache_find(cache, argv[1], clock_mono_ms(), &value, NULL) == CACHE_MISS)
 		value = (struct cache_value){ .kind = CACHE_ABSENT };
 	if (value.kind == CACHE_HASH) {
-		found = hash_copy_without(blob_slice(value.bytes), argv + 2, argc - 2, step,
-		    &changed);
+		found =
+		    hash_copy_without(blob_slice(value.bytes), argv + 2, argc - 2, step, &changed);
 		for (size_t i = 2; i < argc && step == 2; i++)
 			reply_bulk(&changed, argv[i]);
 		struct blob *bytes = blob_new(buf_slice(&changed));
@@ -211,8 +212,10 @@ change_hash(struct ladder_context *context, const struct copy_command *command,
 	if (slice_equal_nocase(argv[0], SLICE("hmset")))
 		reply_simple(reply, "OK");
 	else
-		reply_integer(reply, (int64_t)(step == 2 ? fields - found
-		    : value.kind == CACHE_HASH ? found : fields));
+		reply_integer(reply,
+		    (int64_t)(step == 2                ? fields - found
+			    : value.kind == CACHE_HASH ? found
+						       : fields));
 	cache_value_release(&value);
 	buf_free(&changed);
 }

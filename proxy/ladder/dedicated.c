@@ -7,8 +7,8 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 
-#define MAX_IDLE 16       /* a worker, either protocol version */
-#define IDLE_MS 20000     /* before Upstash closes it */
+#define MAX_IDLE 16   /* a worker, either protocol version */
+#define IDLE_MS 20000 /* before Upstash closes it */
 #define CLIENT_NAME "sidecar-session"
 
 struct dedicated {
@@ -129,7 +129,9 @@ static struct dedicated *
 dedicated_new(struct dedicated_pool *pool, int resp)
 {
 	static const struct redis_conn_events events = {
-		.ready = on_ready, .reply = on_reply, .closed = on_closed,
+		.ready = on_ready,
+		.reply = on_reply,
+		.closed = on_closed,
 	};
 	struct redis_conn_options options = {
 		.resp_version = resp,

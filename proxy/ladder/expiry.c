@@ -14,9 +14,12 @@ static const struct {
 	int64_t unit_ms;
 	bool is_moment;
 } fixed[] = {
-	{ SLICE_INIT("expire"), 2, 1000, false },  { SLICE_INIT("pexpire"), 2, 1, false },
-	{ SLICE_INIT("expireat"), 2, 1000, true }, { SLICE_INIT("pexpireat"), 2, 1, true },
-	{ SLICE_INIT("setex"), 2, 1000, false },   { SLICE_INIT("psetex"), 2, 1, false },
+	{ SLICE_INIT("expire"), 2, 1000, false },
+	{ SLICE_INIT("pexpire"), 2, 1, false },
+	{ SLICE_INIT("expireat"), 2, 1000, true },
+	{ SLICE_INIT("pexpireat"), 2, 1, true },
+	{ SLICE_INIT("setex"), 2, 1000, false },
+	{ SLICE_INIT("psetex"), 2, 1, false },
 };
 
 /* Options of SET and GETEX. */
@@ -47,8 +50,8 @@ option_end(const struct slice *argv, size_t argc, size_t from, int64_t now_ms, i
 	for (size_t i = from; i + 1 < argc; i++) {
 		for (size_t o = 0; o < sizeof(options) / sizeof(options[0]); o++) {
 			if (slice_equal_nocase(argv[i], options[o].name))
-				return end_of(argv[i + 1], options[o].unit_ms,
-				    options[o].is_moment, now_ms, wall_ms, at_ms);
+				return end_of(argv[i + 1], options[o].unit_ms, options[o].is_moment,
+				    now_ms, wall_ms, at_ms);
 		}
 	}
 	return false;

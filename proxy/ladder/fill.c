@@ -13,8 +13,8 @@
 #include "ladder/keeper.h"
 #include "wire/request.h"
 
-#define JITTER 0.1          /* of the ttl, so that what came together does not go together */
-#define REFRESH_SHARE 50    /* the least time an early refresh is given: ttl / 50 */
+#define JITTER 0.1       /* of the ttl, so that what came together does not go together */
+#define REFRESH_SHARE 50 /* the least time an early refresh is given: ttl / 50 */
 
 static int64_t
 earliest(int64_t a, int64_t b)
@@ -34,8 +34,7 @@ early_refresh_at(struct ladder_context *context, int64_t fresh_until_ms, int64_t
 {
 	int64_t cost_ms = took_ms > ttl_ms / REFRESH_SHARE ? took_ms : ttl_ms / REFRESH_SHARE;
 
-	return fresh_until_ms +
-	    (int64_t)((double)cost_ms * log(1 - random_unit(&context->random)));
+	return fresh_until_ms + (int64_t)((double)cost_ms * log(1 - random_unit(&context->random)));
 }
 
 /* A reply that says "nothing there": nil, 0, an empty list. */
@@ -43,9 +42,14 @@ static bool
 says_nothing(const struct fetched *fetched)
 {
 	static const struct slice nothings[] = {
-		SLICE_INIT("$-1\r\n"), SLICE_INIT("_\r\n"), SLICE_INIT(":0\r\n"),
-		SLICE_INIT("*0\r\n"), SLICE_INIT("*-1\r\n"), SLICE_INIT("%0\r\n"),
-		SLICE_INIT("~0\r\n"), SLICE_INIT("+none\r\n"),
+		SLICE_INIT("$-1\r\n"),
+		SLICE_INIT("_\r\n"),
+		SLICE_INIT(":0\r\n"),
+		SLICE_INIT("*0\r\n"),
+		SLICE_INIT("*-1\r\n"),
+		SLICE_INIT("%0\r\n"),
+		SLICE_INIT("~0\r\n"),
+		SLICE_INIT("+none\r\n"),
 	};
 
 	for (size_t i = 0; i < sizeof(nothings) / sizeof(nothings[0]); i++) {
@@ -78,15 +82,16 @@ fill_memory_variant(struct ladder_context *context, struct slice key, struct sli
 	int64_t valid_until_ms = is_value ? fetched->valid_until_ms : TIME_NEVER;
 	int64_t fresh_until_ms = earliest(now_ms + ttl_ms, valid_until_ms);
 	struct cache_value value = {
-		.kind = is_value ? fetched->kind
-		    : fetched->outcome == FETCH_OVER ? CACHE_OVER : CACHE_ABSENT,
+		.kind = is_value                     ? fetched->kind
+		    : fetched->outcome == FETCH_OVER ? CACHE_OVER
+						     : CACHE_ABSENT,
 		.source = fetched->source,
 		.bytes = is_value ? fetched->bytes : NULL,
 		.filled_ms = now_ms,
 		.fresh_until_ms = fresh_until_ms,
 		/* "Was not there" is no answer for a day without backends. */
-		.stale_until_ms = is_value ? now_ms + ttl_ms + settings->cache.stale_ms
-		    : fresh_until_ms,
+		.stale_until_ms =
+		    is_value ? now_ms + ttl_ms + settings->cache.stale_ms : fresh_until_ms,
 		.valid_until_ms = valid_until_ms,
 		.is_validity_exact = !is_value || fetched->is_validity_exact,
 		.refresh_at_ms = is_value
@@ -144,10 +149,10 @@ append_string_fill(struct buf *out, struct slice key, struct slice value, struct
 static void
 append_hash_fill(struct buf *out, struct slice key, struct slice fields, struct slice ttl)
 {
-	static const struct slice script = SLICE_INIT(
-	    "if redis.call('EXISTS',KEYS[1])==1 then return 0 end "
-	    "for i=2,#ARGV,2 do redis.call('HSET',KEYS[1],ARGV[i],ARGV[i+1]) end "
-	    "redis.call('PEXPIREAT',KEYS[1],ARGV[1]) return 1");
+	static const struct slice script =
+	    SLICE_INIT("if redis.call('EXISTS',KEYS[1])==1 then return 0 end "
+		       "for i=2,#ARGV,2 do redis.call('HSET',KEYS[1],ARGV[i],ARGV[i+1]) end "
+		       "redis.call('PEXPIREAT',KEYS[1],ARGV[1]) return 1");
 	struct slice head[] = { SLICE("EVAL"), script, SLICE("1"), key, ttl };
 	size_t words = 0;
 
@@ -185,8 +190,8 @@ fill_redis(struct ladder_context *context, struct slice key, const struct cache_
 		ttl_ms = earliest(ttl_ms, fetched->valid_until_ms - clock_mono_ms());
 	if (ttl_ms <= 0 || !backends_redis_allows(context->backends))
 		return;
-	struct slice ttl = slice_make(digits, (size_t)snprintf(digits, sizeof(digits), "%" PRId64,
-	    clock_wall_ms() + ttl_ms));
+	struct slice ttl = slice_make(digits,
+	    (size_t)snprintf(digits, sizeof(digits), "%" PRId64, clock_wall_ms() + ttl_ms));
 
 	/* Held first, checked second: a write that comes in between sees the
 	 * hold, and one that came before has voided the lease. */

@@ -32,8 +32,8 @@ find(struct flights *flights, enum flight_kind kind, struct slice key, uint64_t 
 {
 	struct flight **at = &flights->buckets[hash % FLIGHT_BUCKETS];
 
-	while (*at != NULL && ((*at)->kind != kind || (*at)->hash != hash ||
-	    !slice_equal(flight_key(*at), key)))
+	while (*at != NULL &&
+	    ((*at)->kind != kind || (*at)->hash != hash || !slice_equal(flight_key(*at), key)))
 		at = &(*at)->chain;
 	return at;
 }
@@ -80,8 +80,7 @@ flight_join(struct flights *flights, enum flight_kind kind, const struct flight_
 bool
 flights_is_at_postgres(struct flights *flights, struct slice key)
 {
-	const struct flight *flight =
-	    *find(flights, FLIGHT_POSTGRES, key, hash_bytes(key));
+	const struct flight *flight = *find(flights, FLIGHT_POSTGRES, key, hash_bytes(key));
 
 	return flight != NULL && flight->fills_redis &&
 	    cache_lease_holds(flights->context->backends->cache, key, &flight->lease);

@@ -23,8 +23,7 @@ static void on_back(struct letter *letter);
 static void
 on_looked_up(struct lookup *lookup)
 {
-	struct flight *flight =
-	    (struct flight *)((char *)lookup - offsetof(struct flight, lookup));
+	struct flight *flight = (struct flight *)((char *)lookup - offsetof(struct flight, lookup));
 
 	flight->letter.deliver = on_back;
 	mailbox_post(flight->flights->context->mailbox, &flight->letter);
@@ -103,8 +102,8 @@ on_back(struct letter *letter)
 	if (flight->lookup.result == LOOKUP_FOUND)
 		judge_row(&flight->lookup, flight->map, &fetched);
 	else
-		fetched.outcome = flight->lookup.result == LOOKUP_MISSING ? FETCH_MISSING
-		    : FETCH_FAILED;
+		fetched.outcome =
+		    flight->lookup.result == LOOKUP_MISSING ? FETCH_MISSING : FETCH_FAILED;
 	if (flight->may_keep)
 		fill_memory(context, flight_key(flight), &flight->lease, &fetched);
 	if (fetched.outcome == FETCH_VALUE && flight->fills_redis)

@@ -65,8 +65,7 @@ flights_begin_many(struct flights *flights)
 static void
 on_refused_later(struct letter *letter)
 {
-	struct flight *flight =
-	    (struct flight *)((char *)letter - offsetof(struct flight, letter));
+	struct flight *flight = (struct flight *)((char *)letter - offsetof(struct flight, letter));
 	struct fetched failed = { .outcome = FETCH_FAILED };
 
 	flight_land(flight, &failed);
@@ -97,7 +96,8 @@ wants_ttl(const struct flight *flight)
 	const struct keeper *keeper = flight->flights->context->backends->keeper;
 
 	return flight->may_keep && flight->map != NULL &&
-	    (flight->map->has_valid_until || keeper_knows_valid_until(keeper, flight->map->settings));
+	    (flight->map->has_valid_until ||
+		keeper_knows_valid_until(keeper, flight->map->settings));
 }
 
 static void on_answered(struct redis_call *call, enum call_result result, struct slice reply);
@@ -127,7 +127,8 @@ send_ask(struct flights *flights, struct flight **members, size_t count)
 	struct buf command = BUF_EMPTY;
 
 	argv[0] = members[0]->kind == FLIGHT_HASH ? SLICE("HGETALL")
-	    : members[0]->kind == FLIGHT_MGET ? SLICE("MGET") : SLICE("GET");
+	    : members[0]->kind == FLIGHT_MGET     ? SLICE("MGET")
+						  : SLICE("GET");
 	for (size_t i = 0; i < count; i++) {
 		argv[i + 1] = flight_key(members[i]);
 		ask->members[i] = members[i];
@@ -136,8 +137,8 @@ send_ask(struct flights *flights, struct flight **members, size_t count)
 	ask->count = count;
 	ask->call.done = on_answered;
 	request_append(&command, argv, count + 1);
-	bool is_sent = links_send(flights->context->links, members[0]->link, buf_slice(&command),
-	    &ask->call);
+	bool is_sent =
+	    links_send(flights->context->links, members[0]->link, buf_slice(&command), &ask->call);
 	for (size_t i = 0; i < count && is_sent; i++) {
 		if (wants_ttl(members[i]))
 			ask_ttl(members[i]);
@@ -266,8 +267,9 @@ settle_values(struct ask *ask, struct slice reply)
 	int64_t number;
 	size_t at = 0;
 
-	if (is_list && (!resp_header(reply, &type, &number, &at) || type != '*' ||
-	    number != (int64_t)ask->count)) {
+	if (is_list &&
+	    (!resp_header(reply, &type, &number, &at) || type != '*' ||
+		number != (int64_t)ask->count)) {
 		fetched.outcome = FETCH_FAILED;
 		settle_all_as(ask, &fetched);
 		return;
@@ -306,13 +308,12 @@ on_answered(struct redis_call *call, enum call_result result, struct slice reply
 static void
 on_ttl(struct redis_call *call, enum call_result result, struct slice reply)
 {
-	struct flight *flight =
-	    (struct flight *)((char *)call - offsetof(struct flight, ttl_call));
+	struct flight *flight = (struct flight *)((char *)call - offsetof(struct flight, ttl_call));
 	char type;
 	int64_t ttl_ms;
 	size_t header;
-	bool is_known = result == CALL_ANSWERED &&
-	    resp_header(reply, &type, &ttl_ms, &header) && type == ':';
+	bool is_known =
+	    result == CALL_ANSWERED && resp_header(reply, &type, &ttl_ms, &header) && type == ':';
 
 	flight->awaits_ttl = false;
 	if (flight->ask != NULL) {
@@ -322,8 +323,7 @@ on_ttl(struct redis_call *call, enum call_result result, struct slice reply)
 	}
 	/* -1: somebody put it there without a ttl, and means it. -2: gone. */
 	if (is_known && ttl_ms != -2 && flight->landed.bytes != NULL) {
-		flight->landed.valid_until_ms =
-		    ttl_ms >= 0 ? clock_mono_ms() + ttl_ms : TIME_NEVER;
+		flight->landed.valid_until_ms = ttl_ms >= 0 ? clock_mono_ms() + ttl_ms : TIME_NEVER;
 		flight->landed.is_validity_exact = false;
 		fill_memory(flight->flights->context, flight_key(flight), &flight->lease,
 		    &flight->landed);

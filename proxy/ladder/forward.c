@@ -14,8 +14,7 @@ on_done(struct redis_call *call, enum call_result result, struct slice reply)
 		[CALL_UNSENT] = FORWARD_UNSENT,
 		[CALL_LOST] = FORWARD_LOST,
 	};
-	struct forward *forward =
-	    (struct forward *)((char *)call - offsetof(struct forward, call));
+	struct forward *forward = (struct forward *)((char *)call - offsetof(struct forward, call));
 
 	deadlines_remove(forward->context->deadlines, &forward->due);
 	forward->on_event(forward, forward->is_overdue ? FORWARD_SETTLED : events[result], reply);

@@ -75,8 +75,8 @@ find(struct journal *journal, struct slice key, uint64_t hash)
 {
 	struct key_state **at = &journal->buckets[hash % BUCKETS];
 
-	while (*at != NULL && ((*at)->hash != hash ||
-	    !slice_equal(slice_make((*at)->key, (*at)->len), key)))
+	while (*at != NULL &&
+	    ((*at)->hash != hash || !slice_equal(slice_make((*at)->key, (*at)->len), key)))
 		at = &(*at)->chain;
 	return at;
 }
@@ -212,8 +212,9 @@ list_new(struct journal *journal, const struct slice *keys, size_t step, size_t 
 static bool
 append(struct journal *journal, const struct buf *records)
 {
-	return buf_len(records) == 0 || journal_file_append(journal->file, buf_slice(records),
-	    journal->live_bytes + buf_len(records));
+	return buf_len(records) == 0 ||
+	    journal_file_append(journal->file, buf_slice(records),
+		journal->live_bytes + buf_len(records));
 }
 
 bool
@@ -223,8 +224,8 @@ journal_add_all(struct journal *journal, const struct slice *keys, size_t step, 
 
 	pthread_mutex_lock(&journal->lock);
 	size_t new = list_new(journal, keys, step, count, &records);
-	bool is_added = (new == 0 || journal->dirty + new <= journal->max_keys) &&
-	    append(journal, &records);
+	bool is_added =
+	    (new == 0 || journal->dirty + new <= journal->max_keys) && append(journal, &records);
 	for (size_t i = 0; i < count && is_added; i++)
 		mark_dirty(journal, find_or_make(journal, keys[i * step]));
 	pthread_mutex_unlock(&journal->lock);
@@ -279,8 +280,8 @@ journal_note_write(struct journal *journal, struct slice key, uintptr_t way)
 		return;
 	pthread_mutex_lock(&journal->lock);
 	struct key_state *state = *find(journal, key, hash_bytes(key));
-	bool may_overtake = state != NULL && state->holds > 0 &&
-	    (way == ANY_WAY || state->way != way);
+	bool may_overtake =
+	    state != NULL && state->holds > 0 && (way == ANY_WAY || state->way != way);
 	if (may_overtake) {
 		struct buf records = BUF_EMPTY;
 		list_new(journal, &key, 1, 1, &records);

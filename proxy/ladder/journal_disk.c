@@ -64,7 +64,8 @@ journal_disk_make(const char *path, int *problem)
 	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600);
 
 	*problem = fd < 0 || flock(fd, LOCK_EX | LOCK_NB) != 0
-	    ? errno : journal_disk_write(fd, journal_file_start);
+	    ? errno
+	    : journal_disk_write(fd, journal_file_start);
 	if (*problem == 0 || fd < 0)
 		return fd;
 	close(fd);
@@ -88,8 +89,8 @@ is_new(struct slice file)
 static bool
 read_records(struct slice file, journal_record_fn on_record, void *arg, size_t *bytes)
 {
-	struct slice rest = slice_make(file.at + journal_file_start.len,
-	    file.len - journal_file_start.len);
+	struct slice rest =
+	    slice_make(file.at + journal_file_start.len, file.len - journal_file_start.len);
 	enum journal_kind kind;
 	struct slice key;
 	enum journal_read read;
@@ -108,14 +109,16 @@ read_file(struct slice file, journal_record_fn on_record, void *arg, size_t *byt
 	if (is_new(file))
 		return true;
 	if (!slice_starts(file, journal_file_start)) {
-		snprintf(error, size, "not a journal of this version of sidecar; it was left alone");
+		snprintf(error, size,
+		    "not a journal of this version of sidecar; it was left alone");
 		return false;
 	}
 	if (read_records(file, on_record, arg, bytes))
 		return true;
-	snprintf(error, size, "damaged at byte %zu of %zu; it was left alone. It says which keys "
-	    "in redis are stale: remove the mapped keys there, then move it away", *bytes,
-	    file.len);
+	snprintf(error, size,
+	    "damaged at byte %zu of %zu; it was left alone. It says which keys "
+	    "in redis are stale: remove the mapped keys there, then move it away",
+	    *bytes, file.len);
 	return false;
 }
 
@@ -139,8 +142,10 @@ journal_disk_load(int fd, const char *path, journal_record_fn on_record, void *a
 	struct stat about;
 	void *at = NULL;
 
-	if (fstat(fd, &about) != 0 || fchmod(fd, 0600) != 0 || (about.st_size > 0 &&
-	    (at = mmap(NULL, (size_t)about.st_size, PROT_READ, MAP_PRIVATE, fd, 0)) == MAP_FAILED))
+	if (fstat(fd, &about) != 0 || fchmod(fd, 0600) != 0 ||
+	    (about.st_size > 0 &&
+		(at = mmap(NULL, (size_t)about.st_size, PROT_READ, MAP_PRIVATE, fd, 0)) ==
+		    MAP_FAILED))
 		return fail_to_open(-1, path, strerror(errno), error, size) == 0;
 
 	struct slice file = { at, (size_t)about.st_size };
@@ -151,7 +156,8 @@ journal_disk_load(int fd, const char *path, journal_record_fn on_record, void *a
 		return fail_to_open(-1, path, reason, error, size) == 0;
 	if (*bytes < file.len)
 		log_info("journal %s: its last record was cut short by a crash, and never "
-		    "acknowledged: ignored", path);
+			 "acknowledged: ignored",
+		    path);
 	int problem = make_ready(fd, bytes, file.len);
 	if (problem != 0)
 		fail_to_open(-1, path, strerror(problem), error, size);

@@ -20,10 +20,10 @@
 #include "ladder/journal_disk.h"
 
 #define SYNC_EVERY_MS 50
-#define RETRY_MS 1000      /* after a rewrite that failed */
+#define RETRY_MS 1000 /* after a rewrite that failed */
 #define LOG_EVERY_MS 10000
-#define GROWN_TIMES 4      /* what is live: then it is written anew, */
-#define GROWN_BYTES 65536  /* but not for less than this */
+#define GROWN_TIMES 4     /* what is live: then it is written anew, */
+#define GROWN_BYTES 65536 /* but not for less than this */
 
 struct journal_file {
 	struct journal_file_owner owner;
@@ -32,14 +32,14 @@ struct journal_file {
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t work;
-	size_t bytes;      /* good ones; what the next record is appended to */
+	size_t bytes; /* good ones; what the next record is appended to */
 	size_t live_bytes;
-	bool has_rubbish;  /* behind `bytes`: part of a record, to be cut off first */
+	bool has_rubbish; /* behind `bytes`: part of a record, to be cut off first */
 	bool is_unsynced, is_lagging, is_stopping;
 	bool is_rewriting, is_rewrite_void;
-	struct buf since;  /* records appended while it is rewritten */
+	struct buf since; /* records appended while it is rewritten */
 	int64_t retry_at_ms;
-	int problem;       /* errno of the last append; 0: it was written */
+	int problem; /* errno of the last append; 0: it was written */
 	int64_t logged_ms;
 };
 
@@ -277,8 +277,8 @@ keep_on_disk(void *arg)
 
 	pthread_mutex_lock(&file->lock);
 	while (!file->is_stopping) {
-		if (file->is_unsynced || (wants_rewrite(file) &&
-		    file->retry_at_ms <= clock_mono_ms()))
+		if (file->is_unsynced ||
+		    (wants_rewrite(file) && file->retry_at_ms <= clock_mono_ms()))
 			work_once(file);
 		else
 			wait_until(file, wants_rewrite(file) ? file->retry_at_ms : TIME_NEVER);
@@ -365,8 +365,9 @@ journal_file_open(const char *path, const struct journal_file_owner *owner, char
 	file->owner = *owner;
 	make_lock(file);
 	file->fd = journal_disk_open(path, error, size);
-	if (file->fd < 0 || !journal_disk_load(file->fd, path, owner->on_record, owner->arg,
-	    &file->bytes, error, size)) {
+	if (file->fd < 0 ||
+	    !journal_disk_load(file->fd, path, owner->on_record, owner->arg, &file->bytes, error,
+		size)) {
 		free_file(file);
 		return NULL;
 	}

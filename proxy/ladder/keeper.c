@@ -22,8 +22,8 @@ struct keeper {
 	struct postgres *postgres;
 	struct prober *prober;       /* NULL: no Redis is configured */
 	struct coherence *coherence; /* the same */
-	struct event *timer;   /* the next thing that is due */
-	struct letter nudge;   /* "look again", posted at most once at a time */
+	struct event *timer;         /* the next thing that is due */
+	struct letter nudge;         /* "look again", posted at most once at a time */
 	_Atomic bool is_nudged, has_postgres_changed;
 	struct letter stop;
 	struct redis_metrics redis_metrics;
@@ -90,8 +90,7 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 static void
 on_nudge(struct letter *letter)
 {
-	struct keeper *keeper =
-	    (struct keeper *)((char *)letter - offsetof(struct keeper, nudge));
+	struct keeper *keeper = (struct keeper *)((char *)letter - offsetof(struct keeper, nudge));
 
 	atomic_store(&keeper->is_nudged, false);
 	/* A forced breaker takes a probe's verdict away. */

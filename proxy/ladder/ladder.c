@@ -67,8 +67,8 @@ ladder_may_keep(const struct ladder_context *context, struct slice key)
 /* ---- memory ---- */
 
 static bool
-find_fresh(struct ladder_context *context, const struct flight_order *order,
-    struct answer *answer, bool *should_refresh)
+find_fresh(struct ladder_context *context, const struct flight_order *order, struct answer *answer,
+    bool *should_refresh)
 {
 	int64_t now_ms = clock_mono_ms();
 	struct cache_value value;
@@ -76,12 +76,12 @@ find_fresh(struct ladder_context *context, const struct flight_order *order,
 	*should_refresh = false;
 	if (!order->may_keep)
 		return false;
-	enum cache_find found = cache_find(context->backends->cache, order->key, now_ms, &value,
-	    should_refresh);
+	enum cache_find found =
+	    cache_find(context->backends->cache, order->key, now_ms, &value, should_refresh);
 	if (found == CACHE_STALE)
 		cache_value_release(&value);
-	return found == CACHE_FRESH && answer_from_memory(order->map, order->is_hash, &value,
-	    RUNG_MEMORY, now_ms, answer);
+	return found == CACHE_FRESH &&
+	    answer_from_memory(order->map, order->is_hash, &value, RUNG_MEMORY, now_ms, answer);
 }
 
 static enum climb_next
@@ -114,12 +114,11 @@ has_copy(const struct climb *climb)
 	if (!climb->order.may_keep)
 		return false;
 	bool is_held = cache_find(climb->context->backends->cache, climb->order.key,
-	    clock_mono_ms(), &value, NULL) != CACHE_MISS;
+			   clock_mono_ms(), &value, NULL) != CACHE_MISS;
 	if (is_held)
 		cache_value_release(&value);
 	return is_held;
 }
-
 
 static enum climb_next
 ask_redis(struct climb *climb, struct answer *answer)
@@ -130,8 +129,7 @@ ask_redis(struct climb *climb, struct answer *answer)
 	(void)answer;
 	climb->waiter.fetched = on_fetched;
 	/* A command to Redis is dear; another reader has just paid for it. */
-	if (climb->order.map != NULL &&
-	    flights_is_at_postgres(context->flights, climb->order.key))
+	if (climb->order.map != NULL && flights_is_at_postgres(context->flights, climb->order.key))
 		return CLIMB_NEXT;
 	if (!backends_may_ask_redis(context->backends, climb->order.key) ||
 	    !flights_ask_redis(context->flights, &climb->order, &climb->waiter)) {
@@ -140,8 +138,8 @@ ask_redis(struct climb *climb, struct answer *answer)
 	}
 	/* Who has something to fall back on does not wait for long. */
 	bool has_other_rung = climb->order.map != NULL || has_copy(climb);
-	wait_at_rung(climb, has_other_rung ? settings->redis.budget_ms
-	    : settings->redis.timeout_ms);
+	wait_at_rung(climb,
+	    has_other_rung ? settings->redis.budget_ms : settings->redis.timeout_ms);
 	return CLIMB_WAIT;
 }
 
@@ -175,8 +173,8 @@ try_stale(struct climb *climb, struct answer *answer)
 
 	if (!climb->order.may_keep)
 		return CLIMB_NEXT;
-	enum cache_find found = cache_find(climb->context->backends->cache, climb->order.key,
-	    now_ms, &value, NULL);
+	enum cache_find found =
+	    cache_find(climb->context->backends->cache, climb->order.key, now_ms, &value, NULL);
 	if (found == CACHE_MISS)
 		return CLIMB_NEXT;
 	/* It may have become fresh while we asked. */
@@ -196,10 +194,12 @@ give_free(struct climb *climb, struct answer *answer)
 		return CLIMB_ANSWERED;
 	}
 	bool is_late = backends_redis_allows(climb->context->backends);
-	backends_reply_down(climb->context->backends,
-	    is_late ? "no answer from redis" : NULL, &text);
+	backends_reply_down(climb->context->backends, is_late ? "no answer from redis" : NULL,
+	    &text);
 	*answer = (struct answer){
-		.kind = ANSWER_ERROR, .rung = RUNG_ERROR, .bytes = blob_new(buf_slice(&text)),
+		.kind = ANSWER_ERROR,
+		.rung = RUNG_ERROR,
+		.bytes = blob_new(buf_slice(&text)),
 	};
 	buf_free(&text);
 	return CLIMB_ANSWERED;
@@ -262,8 +262,7 @@ go_on_from(struct climb *climb, enum rung rung)
 static void
 on_fetched(struct flight_waiter *waiter, const struct fetched *fetched)
 {
-	struct climb *climb =
-	    (struct climb *)((char *)waiter - offsetof(struct climb, waiter));
+	struct climb *climb = (struct climb *)((char *)waiter - offsetof(struct climb, waiter));
 	struct answer answer = { 0 };
 
 	stop_waiting(climb, false);
@@ -278,8 +277,7 @@ on_fetched(struct flight_waiter *waiter, const struct fetched *fetched)
 static void
 on_rung_due(struct deadline *deadline)
 {
-	struct climb *climb =
-	    (struct climb *)((char *)deadline - offsetof(struct climb, rung_due));
+	struct climb *climb = (struct climb *)((char *)deadline - offsetof(struct climb, rung_due));
 
 	stop_waiting(climb, true);
 	go_on_from(climb, climb->rung + 1);
@@ -376,8 +374,8 @@ ladder_try_memory(struct ladder_context *context, const struct question *questio
 }
 
 bool
-ladder_ask(struct ladder_context *context, const struct question *question,
-    struct answer *answer, ladder_answered_fn answered, void *arg)
+ladder_ask(struct ladder_context *context, const struct question *question, struct answer *answer,
+    ladder_answered_fn answered, void *arg)
 {
 	struct flight_order order = order_of(context, question);
 

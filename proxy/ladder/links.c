@@ -24,8 +24,8 @@ links_new(struct event_base *base, struct evdns_base *dns, const struct redis_ta
     unsigned connections, int64_t connect_ms, struct breaker *breaker,
     struct redis_metrics *metrics, void (*orphaned)(int64_t client_id, void *arg), void *arg)
 {
-	struct links *links = alloc_zero(
-	    sizeof(*links) + VERSIONS * connections * sizeof(struct redis_link *));
+	struct links *links =
+	    alloc_zero(sizeof(*links) + VERSIONS * connections * sizeof(struct redis_link *));
 
 	links->base = base;
 	links->dns = dns;
@@ -117,8 +117,8 @@ links_on_breaker(struct links *links)
 uintptr_t
 links_way(const struct links *links, struct link_choice choice)
 {
-	return (uintptr_t)&links->rows[(choice.resp == 3 ? links->connections : 0) +
-	    choice.index % links->connections];
+	return (uintptr_t)&links
+	    ->rows[(choice.resp == 3 ? links->connections : 0) + choice.index % links->connections];
 }
 
 unsigned

@@ -15,12 +15,12 @@
 #include "upstream/redis_error.h"
 #include "wire/request.h"
 
-#define LAST_PINGS 2     /* with the first: three answers in a row */
-#define BATCH_KEYS 500   /* in one UNLINK */
-#define RETRY_MS 500     /* after a repair that failed */
-#define HELD_MS 50       /* until keys that were held are looked at again */
+#define LAST_PINGS 2   /* with the first: three answers in a row */
+#define BATCH_KEYS 500 /* in one UNLINK */
+#define RETRY_MS 500   /* after a repair that failed */
+#define HELD_MS 50     /* until keys that were held are looked at again */
 #define RUN_ID_SIZE 48
-#define GRACE_MS 10000   /* how long a connection that cannot be killed may still write */
+#define GRACE_MS 10000 /* how long a connection that cannot be killed may still write */
 
 enum prober_state {
 	PROBER_IDLE, /* connected or not */
@@ -45,11 +45,11 @@ struct prober {
 	bool has_keys_taken;
 	int64_t *orphans;
 	size_t orphan_count, orphan_room;
-	int64_t grace_until_ms; /* 0: none */
-	int64_t retry_at_ms;    /* 0: none */
-	bool owes_grace;        /* the journal's file held keys: see count_grace() */
-	bool has_lost_idle;     /* an idle connection was closed: see who is there now */
-	bool has_late_orphan;   /* came when the run's kills were over */
+	int64_t grace_until_ms;   /* 0: none */
+	int64_t retry_at_ms;      /* 0: none */
+	bool owes_grace;          /* the journal's file held keys: see count_grace() */
+	bool has_lost_idle;       /* an idle connection was closed: see who is there now */
+	bool has_late_orphan;     /* came when the run's kills were over */
 	char run_id[RUN_ID_SIZE]; /* of the Redis met last; "": none, or it did not say */
 	void (*run_ended)(void *arg);
 	void *arg;
@@ -61,7 +61,8 @@ static void
 enter(struct prober *prober, enum prober_state state)
 {
 	int64_t wait_ms = state == AWAIT_INFO || state == AWAIT_LAST_PING
-	    ? prober->times.ping_ms : prober->times.connect_ms;
+	    ? prober->times.ping_ms
+	    : prober->times.connect_ms;
 	struct timeval wait = { wait_ms / 1000, wait_ms % 1000 * 1000 };
 
 	assert(state == PROBER_IDLE || state >= prober->state);
@@ -111,8 +112,7 @@ succeed(struct prober *prober)
 	if (!is_in_grace)
 		prober->grace_until_ms = 0;
 	/* What is left is held: something sent earlier may still land. */
-	prober->retry_at_ms =
-	    journal_pending(prober->backends->journal) > 0 ? now_ms + HELD_MS : 0;
+	prober->retry_at_ms = journal_pending(prober->backends->journal) > 0 ? now_ms + HELD_MS : 0;
 	enter(prober, PROBER_IDLE);
 	if (prober->is_probe)
 		breaker_probe_succeeded(prober->backends->redis, now_ms);
@@ -249,7 +249,8 @@ static void
 start_grace(struct prober *prober, const char *why)
 {
 	log_warn("redis: a connection given up cannot be killed there (%s): keys written "
-	    "meanwhile are read from postgres for %d s", why, GRACE_MS / 1000);
+		 "meanwhile are read from postgres for %d s",
+	    why, GRACE_MS / 1000);
 	prober->grace_until_ms = clock_mono_ms() + GRACE_MS;
 }
 
@@ -303,7 +304,9 @@ static void
 start(struct prober *prober, bool is_probe)
 {
 	static const struct redis_conn_events events = {
-		.ready = on_ready, .reply = on_reply, .closed = on_closed,
+		.ready = on_ready,
+		.reply = on_reply,
+		.closed = on_closed,
 	};
 	struct redis_conn_options options = {
 		.resp_version = 2,
@@ -354,8 +357,8 @@ prober_stop(struct prober *prober)
 
 struct prober *
 prober_new(struct event_base *base, struct evdns_base *dns, struct backends *backends,
-    const struct prober_times *times, struct redis_metrics *metrics,
-    void (*run_ended)(void *arg), void *arg)
+    const struct prober_times *times, struct redis_metrics *metrics, void (*run_ended)(void *arg),
+    void *arg)
 {
 	struct prober *prober = alloc_zero(sizeof(*prober));
 
@@ -398,8 +401,8 @@ prober_add_orphan(struct prober *prober, int64_t client_id)
 	}
 	if (prober->orphan_count == prober->orphan_room) {
 		prober->orphan_room = prober->orphan_room > 0 ? prober->orphan_room * 2 : 16;
-		prober->orphans = alloc_again(prober->orphans,
-		    prober->orphan_room * sizeof(int64_t));
+		prober->orphans =
+		    alloc_again(prober->orphans, prober->orphan_room * sizeof(int64_t));
 	}
 	prober->orphans[prober->orphan_count++] = client_id;
 }

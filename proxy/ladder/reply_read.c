@@ -47,8 +47,9 @@ append_stale(const struct reply_read *read, struct buf *out)
 {
 	struct cache_value value;
 
-	if (!read->may_keep || cache_find_variant(read->context->backends->cache, key_of(read),
-	    variant_of(read), clock_mono_ms(), &value, NULL) == CACHE_MISS)
+	if (!read->may_keep ||
+	    cache_find_variant(read->context->backends->cache, key_of(read), variant_of(read),
+		clock_mono_ms(), &value, NULL) == CACHE_MISS)
 		return false;
 	buf_append_slice(out, blob_slice(value.bytes));
 	cache_value_release(&value);
@@ -59,8 +60,9 @@ static bool
 has_stale(const struct reply_read *read)
 {
 	struct cache_value value;
-	bool has = read->may_keep && cache_find_variant(read->context->backends->cache,
-	    key_of(read), variant_of(read), clock_mono_ms(), &value, NULL) != CACHE_MISS;
+	bool has = read->may_keep &&
+	    cache_find_variant(read->context->backends->cache, key_of(read), variant_of(read),
+		clock_mono_ms(), &value, NULL) != CACHE_MISS;
 
 	if (has)
 		cache_value_release(&value);
@@ -112,9 +114,10 @@ on_event(struct forward *forward, enum forward_event event, struct slice reply)
 		return;
 	}
 	if (event != FORWARD_ANSWERED && (event != FORWARD_SICK || has_stale(read))) {
-		rung = reply_without_redis(read, event == FORWARD_OVERDUE
-		    ? "no answer from redis in time"
-		    : event == FORWARD_LOST ? "the connection broke before the answer came" : NULL,
+		rung = reply_without_redis(read,
+		    event == FORWARD_OVERDUE    ? "no answer from redis in time"
+			: event == FORWARD_LOST ? "the connection broke before the answer came"
+						: NULL,
 		    &out);
 		reply = buf_slice(&out);
 	}
@@ -159,7 +162,8 @@ append_fresh(struct reply_read *read, struct buf *out)
 	if (found != CACHE_MISS)
 		cache_value_release(&value);
 	counter_add(found == CACHE_FRESH ? &read->context->metrics->hits
-					 : &read->context->metrics->misses, 1);
+					 : &read->context->metrics->misses,
+	    1);
 	return found == CACHE_FRESH;
 }
 
@@ -183,8 +187,8 @@ reply_read(struct ladder_context *context, const struct write_command *command, 
 	bool may_ask = !journal_has(context->backends->journal, key_of(read));
 	if (may_ask && forward_send(context, &read->forward, command->link, command->raw, wait_ms))
 		return false;
-	*rung = reply_without_redis(read, may_ask ? NULL
-	    : "the copy in redis is older than a write here", out);
+	*rung = reply_without_redis(read,
+	    may_ask ? NULL : "the copy in redis is older than a write here", out);
 	count(context, *rung, clock_mono_us() - read->started_us);
 	free(read);
 	return true;

@@ -19,14 +19,14 @@ struct errand {
 	bool is_hasty;
 	bool leaves_key; /* whatever it does, the keys are there afterwards */
 	struct link_choice link;
-	bool can_do_without; /* copy_write_can(): Redis's answer is not needed */
-	bool is_held;        /* acknowledged without an answer; the journal waits for it */
+	bool can_do_without;   /* copy_write_can(): Redis's answer is not needed */
+	bool is_held;          /* acknowledged without an answer; the journal waits for it */
 	int64_t expires_at_ms; /* of the one key, when Redis carries it out; 0: no */
 	int64_t started_us;
 	ladder_replied_fn replied;
 	void *arg;
 	size_t key_count, argc;
-	struct slice *argv;  /* the keys that it writes, then the words where needed */
+	struct slice *argv; /* the keys that it writes, then the words where needed */
 	_Alignas(struct slice) char bytes[]; /* argv, then what it points to */
 };
 
@@ -35,7 +35,8 @@ wait_ms(const struct errand *errand)
 {
 	const struct settings *settings = errand->context->rules->settings;
 
-	return errand->can_do_without || errand->is_hasty ? settings->redis.budget_ms : settings->redis.timeout_ms;
+	return errand->can_do_without || errand->is_hasty ? settings->redis.budget_ms
+							  : settings->redis.timeout_ms;
 }
 
 /* ---- around the command ---- */
@@ -88,9 +89,11 @@ loss_text(const struct errand *errand, enum forward_event event)
 	if (event == FORWARD_UNSENT)
 		return NULL;
 	if (event == FORWARD_LOST)
-		return errand->kind == ERRAND_READ ? "the connection broke before the answer came"
+		return errand->kind == ERRAND_READ
+		    ? "the connection broke before the answer came"
 		    : "the connection broke; the command may or may not have run";
-	return errand->kind == ERRAND_READ ? "no answer from redis in time"
+	return errand->kind == ERRAND_READ
+	    ? "no answer from redis in time"
 	    : "no answer from redis in time; the command may or may not have run";
 }
 
@@ -228,7 +231,8 @@ errand_new(struct ladder_context *context, const struct write_command *command,
 	size_t argc = can_do_without ? command->argc : 0;
 
 	if (kind == ERRAND_WRITE)
-		command_each_written_key(command->info, command->argv, command->argc, add_key, &keys);
+		command_each_written_key(command->info, command->argv, command->argc, add_key,
+		    &keys);
 	size_t words = keys.count + argc;
 	struct errand *errand = alloc_zero(sizeof(*errand) + words * sizeof(struct slice) +
 	    total_len(keys.at, keys.count) + total_len(command->argv, argc));
@@ -236,8 +240,9 @@ errand_new(struct ladder_context *context, const struct write_command *command,
 	errand->kind = kind;
 	errand->can_do_without = can_do_without;
 	errand->started_us = clock_mono_us();
-	if (kind == ERRAND_WRITE && !expiry_of(command->argv, command->argc, clock_mono_ms(),
-	    clock_wall_ms(), &errand->expires_at_ms))
+	if (kind == ERRAND_WRITE &&
+	    !expiry_of(command->argv, command->argc, clock_mono_ms(), clock_wall_ms(),
+		&errand->expires_at_ms))
 		errand->expires_at_ms = 0;
 	errand->key_count = keys.count;
 	errand->argc = argc;
@@ -255,11 +260,23 @@ static bool
 leaves_key(struct slice name)
 {
 	static const struct slice names[] = {
-		SLICE_INIT("set"), SLICE_INIT("setex"), SLICE_INIT("psetex"), SLICE_INIT("mset"),
-		SLICE_INIT("getset"), SLICE_INIT("append"), SLICE_INIT("setrange"),
-		SLICE_INIT("incr"), SLICE_INIT("incrby"), SLICE_INIT("incrbyfloat"),
-		SLICE_INIT("decr"), SLICE_INIT("decrby"), SLICE_INIT("hset"), SLICE_INIT("hmset"),
-		SLICE_INIT("hsetnx"), SLICE_INIT("hincrby"), SLICE_INIT("hincrbyfloat"),
+		SLICE_INIT("set"),
+		SLICE_INIT("setex"),
+		SLICE_INIT("psetex"),
+		SLICE_INIT("mset"),
+		SLICE_INIT("getset"),
+		SLICE_INIT("append"),
+		SLICE_INIT("setrange"),
+		SLICE_INIT("incr"),
+		SLICE_INIT("incrby"),
+		SLICE_INIT("incrbyfloat"),
+		SLICE_INIT("decr"),
+		SLICE_INIT("decrby"),
+		SLICE_INIT("hset"),
+		SLICE_INIT("hmset"),
+		SLICE_INIT("hsetnx"),
+		SLICE_INIT("hincrby"),
+		SLICE_INIT("hincrbyfloat"),
 	};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -321,20 +338,21 @@ run(struct ladder_context *context, const struct write_command *command, enum er
 }
 
 bool
-ladder_write(struct ladder_context *context, const struct write_command *command,
-    struct buf *out, enum rung *rung, ladder_replied_fn replied, void *arg)
+ladder_write(struct ladder_context *context, const struct write_command *command, struct buf *out,
+    enum rung *rung, ladder_replied_fn replied, void *arg)
 {
 	return run(context, command, ERRAND_WRITE, out, rung, replied, arg);
 }
 
 bool
-ladder_forward(struct ladder_context *context, const struct write_command *command,
-    struct buf *out, enum rung *rung, ladder_replied_fn replied, void *arg)
+ladder_forward(struct ladder_context *context, const struct write_command *command, struct buf *out,
+    enum rung *rung, ladder_replied_fn replied, void *arg)
 {
 	enum command_class class = command->info != NULL ? command->info->class : COMMAND_FORWARD;
 	enum errand_kind kind = class == COMMAND_FLUSH ? ERRAND_FLUSH
 	    : class == COMMAND_READ || class == COMMAND_READ_KEY || class == COMMAND_READ_MANY
-	    ? ERRAND_READ : ERRAND_OTHER;
+	    ? ERRAND_READ
+	    : ERRAND_OTHER;
 
 	return run(context, command, kind, out, rung, replied, arg);
 }

@@ -17,9 +17,11 @@ static const struct option_row {
 	const char *help;
 } options[] = {
 	{ 'c', "config", "FILE", "settings; without it ./" FILE_BY_ITSELF ", where there is one" },
-	{ 'o', "option", "section.key=value", "one setting, over what the file says; may be repeated" },
+	{ 'o', "option", "section.key=value",
+	    "one setting, over what the file says; may be repeated" },
 	{ '1', "check", NULL, "read the settings, say whether they are good, and end" },
-	{ '2', "print-config", NULL, "print every setting with its origin, secrets masked, and end" },
+	{ '2', "print-config", NULL,
+	    "print every setting with its origin, secrets masked, and end" },
 	{ 'V', "version", NULL, "print the version and end" },
 	{ 'h', "help", NULL, "print this and end" },
 };

@@ -19,8 +19,8 @@ redis_target(const struct settings *settings, struct backends *backends, char *e
 		log_warn("no Redis is configured ([redis] url): commands that need one fail");
 		return true;
 	}
-	backends->redis_target = redis_target_new(settings->redis.url,
-	    settings->redis.token, settings->redis.tls_ca, error, size);
+	backends->redis_target = redis_target_new(settings->redis.url, settings->redis.token,
+	    settings->redis.tls_ca, error, size);
 	if (backends->redis_target == NULL)
 		return false;
 	redis_target_name(backends->redis_target, name, sizeof(name));
@@ -40,7 +40,7 @@ postgres_url(const struct settings *settings, struct backends *backends, char *e
 		return true;
 	}
 	if (!postgres_clean_url(settings->postgres.url, &conninfo, dropped, sizeof(dropped), error,
-	    size))
+		size))
 		return false;
 	free(conninfo);
 	return true;
@@ -86,6 +86,7 @@ preflight_descriptors(int64_t max_clients)
 		return;
 	if (limit.rlim_cur < wanted)
 		log_warn("[listen] max_clients: %lld clients need %llu descriptors, the limit is "
-		    "%llu: more connections than that will wait", (long long)max_clients,
-		    (unsigned long long)wanted, (unsigned long long)limit.rlim_cur);
+			 "%llu: more connections than that will wait",
+		    (long long)max_clients, (unsigned long long)wanted,
+		    (unsigned long long)limit.rlim_cur);
 }

@@ -37,7 +37,7 @@ struct server {
 	struct rules_age {
 		struct rules rules;
 		struct rules_age *older;
-	} *rules;
+	} * rules;
 
 	struct backends backends;
 	struct outage_log outages;
@@ -61,7 +61,8 @@ on_breaker(struct breaker *breaker, enum breaker_state before, enum breaker_stat
 	struct server *server = arg;
 
 	(void)before;
-	outage_log_change(&server->outages, breaker, breaker == server->backends.redis, after, reason);
+	outage_log_change(&server->outages, breaker, breaker == server->backends.redis, after,
+	    reason);
 	if (breaker == server->backends.redis && after != BREAKER_HALF_OPEN) {
 		for (size_t i = 0; i < server->census.worker_count; i++)
 			worker_redis_changed(server->workers[i]);
@@ -114,8 +115,7 @@ make_backends(struct server *server)
 	random_bytes(seeds, sizeof(seeds));
 	server->backends.cache = cache_new(&limits);
 	server->backends.redis = breaker_new("redis", &policy, seeds[0], on_breaker, server);
-	server->backends.postgres =
-	    breaker_new("postgres", &policy, seeds[1], on_breaker, server);
+	server->backends.postgres = breaker_new("postgres", &policy, seeds[1], on_breaker, server);
 	keeper_new(&server->backends, &server->rules->rules);
 }
 
@@ -322,8 +322,8 @@ start_threads(struct server *server, char *error, size_t size)
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	int problem = pthread_create(&server->keeper_thread, NULL, run_keeper,
-	    server->backends.keeper);
+	int problem =
+	    pthread_create(&server->keeper_thread, NULL, run_keeper, server->backends.keeper);
 	server->has_keeper_thread = problem == 0;
 	while (problem == 0 && server->started_workers < server->census.worker_count) {
 		if (!worker_start(server->workers[server->started_workers]))

@@ -17,8 +17,8 @@
 #include "ladder/keeper.h"
 #include "upstream/resolve.h"
 
-#define DRAIN_LOOK_MS 10  /* how often a draining worker looks whether it is done */
-#define GOODBYE_MS 200    /* for clients to hang up themselves, once all is sent */
+#define DRAIN_LOOK_MS 10 /* how often a draining worker looks whether it is done */
+#define GOODBYE_MS 200   /* for clients to hang up themselves, once all is sent */
 
 struct worker {
 	pthread_t thread;
@@ -77,8 +77,8 @@ worker_new(struct backends *backends, struct census *census, const struct rules 
 	    &worker->metrics.redis, on_orphaned, worker);
 	worker->dedicated = dedicated_pool_new(worker->base, worker->dns, backends,
 	    backends_connect_ms(settings), &worker->metrics.redis);
-	worker->front = front_new(worker->base, &worker->ladder, worker->dedicated, census,
-	    &worker->metrics);
+	worker->front =
+	    front_new(worker->base, &worker->ladder, worker->dedicated, census, &worker->metrics);
 	return worker;
 }
 

@@ -132,7 +132,8 @@ cache_lease(struct cache *cache, struct slice key)
 }
 
 static bool
-holds(const struct cache *cache, struct shard *shard, uint64_t hash, const struct cache_lease *lease)
+holds(const struct cache *cache, struct shard *shard, uint64_t hash,
+    const struct cache_lease *lease)
 {
 	const struct lease_slot *slot = shard_lease(cache, shard, hash);
 
@@ -273,8 +274,8 @@ cache_note_expiry(struct cache *cache, struct slice key, int64_t now_ms, int64_t
 			at_ms = at_ms < chosen->at_ms ? at_ms : chosen->at_ms;
 			break;
 		}
-		if (set[i].at_ms == 0 ? chosen->at_ms != 0 :
-		    chosen->at_ms != 0 && set[i].at_ms > chosen->at_ms)
+		if (set[i].at_ms == 0 ? chosen->at_ms != 0
+				      : chosen->at_ms != 0 && set[i].at_ms > chosen->at_ms)
 			chosen = &set[i];
 	}
 	*chosen = (struct expiry){ hash, at_ms };

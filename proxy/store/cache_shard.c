@@ -44,8 +44,9 @@ shard_find(struct shard *shard, struct slice key, struct slice variant, uint64_t
 {
 	struct entry *entry = *shard_bucket(shard, hash);
 
-	while (entry != NULL && (!entry_is_of(entry, key, hash) ||
-	    !slice_equal(slice_make(entry->key + entry->key_len, entry->variant_len), variant)))
+	while (entry != NULL &&
+	    (!entry_is_of(entry, key, hash) ||
+		!slice_equal(slice_make(entry->key + entry->key_len, entry->variant_len), variant)))
 		entry = entry->chain;
 	return entry;
 }

@@ -141,8 +141,8 @@ is_uuid(struct slice id)
 	for (size_t i = 0; i < id.len; i++) {
 		char c = id.at[i];
 		bool is_dash = i == 8 || i == 13 || i == 18 || i == 23;
-		bool is_hex = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') ||
-		    (c >= 'A' && c <= 'F');
+		bool is_hex =
+		    (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
 		if (is_dash ? c != '-' : !is_hex)
 			return false;
 	}
@@ -155,8 +155,11 @@ static size_t
 utf8_length(const unsigned char *at, size_t left)
 {
 	unsigned char c = at[0];
-	size_t len = c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : c >= 0xe0 && c < 0xf0 ? 3
-	    : c >= 0xf0 && c < 0xf5 ? 4 : 0;
+	size_t len = c < 0x80       ? 1
+	    : c >= 0xc2 && c < 0xe0 ? 2
+	    : c >= 0xe0 && c < 0xf0 ? 3
+	    : c >= 0xf0 && c < 0xf5 ? 4
+				    : 0;
 
 	if (c == 0 || len == 0 || len > left)
 		return 0;

@@ -44,10 +44,14 @@ const char *
 failure_kind_name(enum failure_kind kind)
 {
 	static const char *const names[FAILURE_KINDS] = {
-		[FAILURE_CONNECT] = "connect",   [FAILURE_LOST] = "lost",
-		[FAILURE_TIMEOUT] = "timeout",   [FAILURE_PROTOCOL] = "protocol",
-		[FAILURE_LOADING] = "loading",   [FAILURE_AUTH] = "auth",
-		[FAILURE_QUOTA] = "quota",       [FAILURE_TLS] = "tls",
+		[FAILURE_CONNECT] = "connect",
+		[FAILURE_LOST] = "lost",
+		[FAILURE_TIMEOUT] = "timeout",
+		[FAILURE_PROTOCOL] = "protocol",
+		[FAILURE_LOADING] = "loading",
+		[FAILURE_AUTH] = "auth",
+		[FAILURE_QUOTA] = "quota",
+		[FAILURE_TLS] = "tls",
 	};
 	return names[kind];
 }
@@ -96,8 +100,8 @@ breaker_name(const struct breaker *breaker)
 enum breaker_state
 breaker_state(const struct breaker *breaker)
 {
-	return (enum breaker_state)atomic_load_explicit(
-	    (_Atomic int *)&breaker->state, memory_order_acquire);
+	return (enum breaker_state)atomic_load_explicit((_Atomic int *)&breaker->state,
+	    memory_order_acquire);
 }
 
 bool
@@ -219,8 +223,7 @@ breaker_failed(struct breaker *breaker, int64_t now_ms, enum failure_kind kind, 
 	bool is_over = kind == FAILURE_AUTH || kind == FAILURE_QUOTA || kind == FAILURE_TLS ||
 	    breaker->failures_in_a_row >= breaker->policy.failures ||
 	    rate_is_too_high(breaker, now_ms);
-	if (is_over && breaker_state(breaker) == BREAKER_CLOSED &&
-	    breaker->force == BREAKER_AUTO)
+	if (is_over && breaker_state(breaker) == BREAKER_CLOSED && breaker->force == BREAKER_AUTO)
 		open_it(breaker, now_ms, kind, &change);
 	unlock_and_tell(breaker, &change);
 }
@@ -232,7 +235,8 @@ breaker_probe_at(const struct breaker *breaker)
 
 	pthread_mutex_lock(&b->lock);
 	int64_t at_ms = breaker_state(b) == BREAKER_OPEN && b->force == BREAKER_AUTO
-	    ? b->probe_at_ms : TIME_NEVER;
+	    ? b->probe_at_ms
+	    : TIME_NEVER;
 	pthread_mutex_unlock(&b->lock);
 	return at_ms;
 }

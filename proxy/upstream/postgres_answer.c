@@ -72,7 +72,7 @@ read_row(const PGresult *result, int row, int map_type, struct lookup *lookup,
 	}
 	counts->found++;
 	value = map_type == MAP_STRING ? blob_new(cell(result, row, 1))
-	                               : read_hash(result, row, column);
+				       : read_hash(result, row, column);
 	for (; lookup != NULL; lookup = lookup->next) {
 		lookup->result = LOOKUP_FOUND;
 		lookup->value = blob_ref(value);
@@ -93,8 +93,8 @@ answer_read(const PGresult *result, int map_type, struct id_batch *batch,
 			lookup->result = LOOKUP_MISSING;
 	}
 	for (int row = 0; row < PQntuples(result); row++) {
-		struct lookup *lookup = PQgetisnull(result, row, 0)
-		    ? NULL : id_batch_find(batch, cell(result, row, 0));
+		struct lookup *lookup =
+		    PQgetisnull(result, row, 0) ? NULL : id_batch_find(batch, cell(result, row, 0));
 		/* Not asked for, or its second row: the first one stands. */
 		if (lookup != NULL && lookup->result == LOOKUP_MISSING)
 			read_row(result, row, map_type, lookup, counts);
@@ -106,7 +106,8 @@ static void
 finish_read(struct pg_slot *slot)
 {
 	for (size_t i = 0; i < slot->batch.count; i++) {
-		for (struct lookup *lookup = slot->batch.ids[i], *next; lookup != NULL; lookup = next) {
+		for (struct lookup *lookup = slot->batch.ids[i], *next; lookup != NULL;
+		     lookup = next) {
 			bool proves_nothing =
 			    slot->asked->is_blind && lookup->result == LOOKUP_MISSING;
 			next = lookup->next;

@@ -95,9 +95,14 @@ id_batch_free(struct id_batch *batch)
 enum id_kind
 id_kind_of_error(const char *message)
 {
-	static const struct { const char *name; enum id_kind kind; } types[] = {
-		{ "smallint", ID_INT16 }, { "integer", ID_INT32 },
-		{ "bigint", ID_INT64 }, { "uuid", ID_UUID },
+	static const struct {
+		const char *name;
+		enum id_kind kind;
+	} types[] = {
+		{ "smallint", ID_INT16 },
+		{ "integer", ID_INT32 },
+		{ "bigint", ID_INT64 },
+		{ "uuid", ID_UUID },
 	};
 
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {

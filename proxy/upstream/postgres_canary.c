@@ -101,7 +101,8 @@ canary_ask(struct pg_slot *slot)
 	struct canary *canary = &slot->pool->canary;
 	const char *query = canary->map->map->query;
 	const char *table = canary->relation_at < canary->relation_count
-	    ? canary->relations[canary->relation_at].quoted : "";
+	    ? canary->relations[canary->relation_at].quoted
+	    : "";
 	struct buf sql = BUF_EMPTY;
 
 	switch (canary->step) {
@@ -160,17 +161,19 @@ finish_with_sight(struct canary *canary)
 
 	canary->map->is_blind = canary->blind >= 0;
 	if (canary->blind >= 0) {
-		snprintf(text, sizeof(text), "the query works, but role \"%s\" sees no row of %s: "
-		    "row-level security without a policy for it?", canary->role,
-		    canary->relations[canary->blind].plain);
+		snprintf(text, sizeof(text),
+		    "the query works, but role \"%s\" sees no row of %s: "
+		    "row-level security without a policy for it?",
+		    canary->role, canary->relations[canary->blind].plain);
 		finish(canary, LOG_WARN, text, true);
 	} else if (canary->empty >= 0) {
 		snprintf(text, sizeof(text), "the query works, %s has no rows",
 		    canary->relations[canary->empty].plain);
 		finish(canary, LOG_INFO, text, false);
 	} else {
-		finish(canary, LOG_INFO, canary->is_seen ? "the query works, rows are visible"
-		    : "the query works", false);
+		finish(canary, LOG_INFO,
+		    canary->is_seen ? "the query works, rows are visible" : "the query works",
+		    false);
 	}
 }
 
@@ -284,7 +287,7 @@ take_rows(struct canary *canary, const PGresult *result)
 void
 canary_answered(struct pg_slot *slot, const PGresult *result)
 {
-	static void (*const take[])(struct canary *canary, const PGresult *result) = {
+	static void (*const take[])(struct canary * canary, const PGresult *result) = {
 		[CANARY_QUERY] = take_query,
 		[CANARY_KIND] = take_kind,
 		[CANARY_PLAN] = take_plan,

@@ -39,12 +39,12 @@ struct postgres_conn {
 	struct postgres_dial *dial; /* CONN_RESOLVING */
 
 	PGconn *pg;
-	struct event *io;      /* connecting: one shot; later: readable */
+	struct event *io; /* connecting: one shot; later: readable */
 	struct event *writable;
-	PGresult *result;      /* of the query under way, so far */
+	PGresult *result; /* of the query under way, so far */
 	int64_t budget_ms;
-	bool is_broken;        /* told by the timer: no event from inside a call */
-	bool is_drained;       /* CONN_AWAIT_CANCEL: the query's results are through */
+	bool is_broken;  /* told by the timer: no event from inside a call */
+	bool is_drained; /* CONN_AWAIT_CANCEL: the query's results are through */
 	struct cancel_job *cancel;
 	struct postgres_error farewell; /* a FATAL that came while idle */
 };
@@ -213,7 +213,8 @@ connected(struct postgres_conn *conn)
 	drop_events(conn);
 	event_del(conn->timer);
 	PQsetnonblocking(conn->pg, 1);
-	conn->io = event_new(conn->base, PQsocket(conn->pg), EV_READ | EV_PERSIST, on_readable, conn);
+	conn->io =
+	    event_new(conn->base, PQsocket(conn->pg), EV_READ | EV_PERSIST, on_readable, conn);
 	conn->writable = event_new(conn->base, PQsocket(conn->pg), EV_WRITE, on_writable, conn);
 	event_add(conn->io, NULL);
 	enter(conn, CONN_IDLE);
@@ -280,7 +281,7 @@ postgres_conn_query(struct postgres_conn *conn, const char *sql, const char *par
 	conn->is_drained = false;
 	arm(conn->timer, budget_ms);
 	if (PQsendQueryParams(conn->pg, sql, parameter != NULL ? 1 : 0, NULL, &parameter, NULL,
-	        NULL, 0) == 1)
+		NULL, 0) == 1)
 		flush(conn);
 	else
 		break_soon(conn);

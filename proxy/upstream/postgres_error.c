@@ -61,7 +61,8 @@ static const struct symptom {
 
 	{ "database \"", "does not exist", FAILURE_CONNECT, "no such database" },
 	{ "no such database", NULL, FAILURE_CONNECT, "no such database" },
-	{ "server login has been failing", NULL, FAILURE_CONNECT, "the pooler cannot reach Postgres" },
+	{ "server login has been failing", NULL, FAILURE_CONNECT,
+	    "the pooler cannot reach Postgres" },
 	{ "cannot connect to server", NULL, FAILURE_CONNECT, "the pooler cannot reach Postgres" },
 	{ "server_login_retry", NULL, FAILURE_CONNECT, "the pooler cannot reach Postgres" },
 	{ "server conn crashed", NULL, FAILURE_LOST, "the pooler lost Postgres" },

@@ -83,8 +83,9 @@ is_stuck(const struct postgres *pool)
 	int64_t now_ms = clock_mono_ms();
 
 	for (const struct pg_slot *slot = pool->slots; slot != NULL; slot = slot->next) {
-		bool hangs = slot->use == SLOT_CANCELLING || (slot->use == SLOT_CONNECTING &&
-		    now_ms - slot->since_ms >= CONNECT_PATIENCE_MS);
+		bool hangs = slot->use == SLOT_CANCELLING ||
+		    (slot->use == SLOT_CONNECTING &&
+			now_ms - slot->since_ms >= CONNECT_PATIENCE_MS);
 		if (!hangs)
 			return false;
 	}
@@ -391,7 +392,8 @@ pool_close_all(struct postgres *pool)
 int64_t
 pool_next_ms(const struct postgres *pool)
 {
-	bool is_short = pool->stance == STANCE_SERVE ? needs_connection(pool)
+	bool is_short = pool->stance == STANCE_SERVE
+	    ? needs_connection(pool)
 	    : pool->stance == STANCE_PROBE && find_slot(pool, SLOT_PROBE) == NULL;
 	bool may_later = pool->slot_count < (size_t)pool->settings->postgres.pool &&
 	    find_slot(pool, SLOT_CONNECTING) == NULL;

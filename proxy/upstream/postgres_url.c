@@ -54,8 +54,8 @@ note_dropped(struct slice key, char *dropped, size_t size)
 			key = SLICE("(unreadable)");
 	}
 	if (used + 1 < size)
-		snprintf(dropped + used, size - used, "%s%.*s", used > 0 ? ", " : "",
-		    (int)key.len, key.at);
+		snprintf(dropped + used, size - used, "%s%.*s", used > 0 ? ", " : "", (int)key.len,
+		    key.at);
 }
 
 /* Copies `query` (after the '?') to `clean`, leaving out what libpq does not know. */

@@ -42,7 +42,7 @@ struct redis_conn {
 	bool is_broken; /* a write failed: what can still be read is, then it closes */
 	int depth;      /* of handlers that are using us */
 
-	int64_t due_ms; /* when it has to be READY */
+	int64_t due_ms;          /* when it has to be READY */
 	struct redis_dial *dial; /* while DIALLING */
 	struct redis_socket socket;
 	struct redis_greeting greeting;
@@ -105,8 +105,8 @@ redis_conn_new(struct event_base *base, struct evdns_base *dns, const struct red
 	evtimer_assign(&conn->deadline, base, on_deadline, conn);
 	evtimer_assign(&conn->later, base, on_later, conn);
 	conn->due_ms = clock_mono_ms() + options->connect_ms;
-	conn->dial = redis_dial_new(base, dns, target, &conn->socket, options->connect_ms,
-	    on_dialled, conn);
+	conn->dial =
+	    redis_dial_new(base, dns, target, &conn->socket, options->connect_ms, on_dialled, conn);
 	return conn;
 }
 
@@ -264,9 +264,15 @@ on_greeting_reply(struct redis_conn *conn, char type, struct slice reply)
 	if (type == '>') /* a push may come between; nobody wants it yet */
 		return;
 	switch (redis_greeting_reply(&conn->greeting, type, reply, &command, &conn->failure)) {
-	case GREETING_SEND: send_greeting(conn, &command); break;
-	case GREETING_DONE: greeted(conn); break;
-	case GREETING_FAILED: fail(conn); break;
+	case GREETING_SEND:
+		send_greeting(conn, &command);
+		break;
+	case GREETING_DONE:
+		greeted(conn);
+		break;
+	case GREETING_FAILED:
+		fail(conn);
+		break;
 	}
 	buf_free(&command);
 }

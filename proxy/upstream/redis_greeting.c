@@ -64,8 +64,8 @@ say_select(struct redis_greeting *greeting, struct buf *out)
 	char number[16];
 	struct slice words[] = { SLICE("SELECT"), SLICE_NONE };
 
-	words[1] = slice_make(number,
-	    (size_t)snprintf(number, sizeof(number), "%d", greeting->database));
+	words[1] =
+	    slice_make(number, (size_t)snprintf(number, sizeof(number), "%d", greeting->database));
 	append_command(out, words, 2);
 }
 
@@ -76,12 +76,23 @@ say(struct redis_greeting *greeting, struct buf *out)
 	struct slice id[] = { SLICE("CLIENT"), SLICE("ID") };
 
 	switch (greeting->await) {
-	case AWAIT_HELLO: say_hello(greeting, out); break;
-	case AWAIT_AUTH: say_auth(greeting, out); break;
-	case AWAIT_NAME: append_command(out, name, 3); break;
-	case AWAIT_ID: append_command(out, id, 2); break;
-	case AWAIT_SELECT: say_select(greeting, out); break;
-	case AWAIT_NOTHING: break;
+	case AWAIT_HELLO:
+		say_hello(greeting, out);
+		break;
+	case AWAIT_AUTH:
+		say_auth(greeting, out);
+		break;
+	case AWAIT_NAME:
+		append_command(out, name, 3);
+		break;
+	case AWAIT_ID:
+		append_command(out, id, 2);
+		break;
+	case AWAIT_SELECT:
+		say_select(greeting, out);
+		break;
+	case AWAIT_NOTHING:
+		break;
 	}
 }
 
@@ -90,14 +101,19 @@ static bool
 is_needed(const struct redis_greeting *greeting, enum greeting_await await)
 {
 	switch (await) {
-	case AWAIT_HELLO: return true;
-	case AWAIT_AUTH: return greeting->is_hello_unknown && greeting->target->password != NULL;
+	case AWAIT_HELLO:
+		return true;
+	case AWAIT_AUTH:
+		return greeting->is_hello_unknown && greeting->target->password != NULL;
 	case AWAIT_NAME:
 		return greeting->name != NULL &&
 		    (greeting->is_hello_unknown || greeting->is_name_refused);
-	case AWAIT_ID: return greeting->is_hello_unknown;
-	case AWAIT_SELECT: return greeting->database != 0;
-	case AWAIT_NOTHING: return true;
+	case AWAIT_ID:
+		return greeting->is_hello_unknown;
+	case AWAIT_SELECT:
+		return greeting->database != 0;
+	case AWAIT_NOTHING:
+		return true;
 	}
 	return false;
 }

@@ -23,70 +23,30 @@
 #include "base/clock.h"
 #include "base/random.h"
 #include "upstream/redis_calls.h"
+#include "upstream/redis_link_inside.h"
 #include "upstream/redis_tally.h"
 
-#define DEAF_CALLS 3
-#define DEAF_MS 1000
 #define KEEPALIVE_MS 30000
 #define RETRY_FIRST_MS 50
 #define RETRY_MAX_MS 5000
-
-enum link_state {
-	LINK_IDLE,       /* not connected; the next send connects */
-	LINK_CONNECTING, /* calls wait in `waiting` */
-	LINK_READY,
-	LINK_PAUSING,    /* an attempt failed; refuses until the next */
-};
-
-struct redis_link {
-	struct event_base *base;
-	struct evdns_base *dns;
-	const struct redis_target *target;
-	struct redis_link_options options;
-	struct breaker *breaker;
-	struct redis_tally tally;
-
-	enum link_state state;
-	struct redis_conn *conn; /* while CONNECTING and READY */
-	bool is_dirty, is_freeing;
-	bool is_proven;      /* this connection has answered a call */
-	struct calls calls;
-	struct buf waiting;  /* bytes of the calls that wait for the greeting */
-	uint64_t queued;     /* bytes of calls on this connection so far */
-	int64_t send_us;     /* the clock, read once a flush; 0: not yet */
-
-	struct calls ended;  /* broken calls; their done() comes from on_ending() */
-	bool has_orphans;
-	int64_t orphans_id;
-	struct event ending;
-
-	struct backoff backoff;
-	struct event retry;
-
-	struct redis_call ping;
-	bool is_pinging;
-	int64_t heard_us, pinged_us; /* when something last came, a PING last went */
-	int deaf_calls;              /* in a row that ran out of time in silence */
-	struct event keepalive;
-};
 
 static void start_connecting(struct redis_link *link);
 static void on_ready(struct redis_conn *conn, void *arg);
 static void on_reply(struct redis_conn *conn, char type, struct slice reply, void *arg);
 static void on_batch_end(struct redis_conn *conn, void *arg);
-static void on_closed(struct redis_conn *conn, enum failure_kind kind, const char *reason,
-    void *arg);
 static void on_ending(evutil_socket_t fd, short what, void *arg);
 static void on_retry(evutil_socket_t fd, short what, void *arg);
-static void on_keepalive(evutil_socket_t fd, short what, void *arg);
 
 static const struct redis_conn_events conn_events = {
-	.ready = on_ready, .reply = on_reply, .batch_end = on_batch_end, .closed = on_closed,
+	.ready = on_ready,
+	.reply = on_reply,
+	.batch_end = on_batch_end,
+	.closed = link_on_closed,
 };
 
 /* The one setter of `state`. */
-static void
-enter(struct redis_link *link, enum link_state state)
+void
+link_enter(struct redis_link *link, enum link_state state)
 {
 	assert(state != LINK_READY || link->state == LINK_CONNECTING);
 	assert(state != LINK_PAUSING || link->state != LINK_IDLE);
@@ -94,8 +54,8 @@ enter(struct redis_link *link, enum link_state state)
 	link->state = state;
 }
 
-static void
-start_timer(struct event *timer, int64_t wait_ms)
+void
+link_start_timer(struct event *timer, int64_t wait_ms)
 {
 	event_add(timer, &(struct timeval){ wait_ms / 1000, wait_ms % 1000 * 1000 });
 }
@@ -123,14 +83,14 @@ redis_link_new(struct event_base *base, struct evdns_base *dns, const struct red
 	backoff_init(&link->backoff, RETRY_FIRST_MS, RETRY_MAX_MS, seed);
 	evtimer_assign(&link->ending, base, on_ending, link);
 	evtimer_assign(&link->retry, base, on_retry, link);
-	evtimer_assign(&link->keepalive, base, on_keepalive, link);
+	evtimer_assign(&link->keepalive, base, link_on_keepalive, link);
 	return link;
 }
 
 /* Queues a call behind the others. Its bytes go into `waiting` or the
  * connection's buffer, in the same order. */
-static void
-enqueue(struct redis_link *link, struct slice command, struct redis_call *call)
+void
+link_enqueue(struct redis_link *link, struct slice command, struct redis_call *call)
 {
 	if (link->send_us == 0)
 		link->send_us = clock_mono_us();
@@ -155,7 +115,7 @@ redis_link_send(struct redis_link *link, struct slice command, struct redis_call
 	if (link->state == LINK_IDLE)
 		start_connecting(link);
 	call->is_keepalive = false;
-	enqueue(link, command, call);
+	link_enqueue(link, command, call);
 	return true;
 }
 
@@ -181,26 +141,6 @@ redis_link_is_ready(const struct redis_link *link)
 	return link->state == LINK_READY;
 }
 
-static bool
-is_deaf(const struct redis_link *link, int64_t now_us)
-{
-	return link->deaf_calls >= DEAF_CALLS && now_us - link->heard_us > DEAF_MS * 1000;
-}
-
-void
-redis_link_overdue(struct redis_link *link, struct redis_call *call)
-{
-	if (call->is_overdue)
-		return;
-	call->is_overdue = true;
-	redis_tally_failures(&link->tally, 1, FAILURE_TIMEOUT, "no answer within its budget");
-	/* One link of several may hang where the others work: the breaker stays
-	 * closed then, and whoever is on this link pays. */
-	link->deaf_calls = link->heard_us < call->sent_us ? link->deaf_calls + 1 : 0;
-	if (link->state == LINK_READY && is_deaf(link, clock_mono_us()))
-		start_timer(&link->keepalive, 0);
-}
-
 static void
 start_connecting(struct redis_link *link)
 {
@@ -218,7 +158,7 @@ start_connecting(struct redis_link *link)
 	link->is_proven = false;
 	link->conn =
 	    redis_conn_new(link->base, link->dns, link->target, &options, &conn_events, link);
-	enter(link, LINK_CONNECTING);
+	link_enter(link, LINK_CONNECTING);
 }
 
 void
@@ -235,11 +175,11 @@ on_ready(struct redis_conn *conn, void *arg)
 {
 	struct redis_link *link = arg;
 
-	enter(link, LINK_READY);
+	link_enter(link, LINK_READY);
 	link->heard_us = clock_mono_us();
 	link->deaf_calls = 0;
 	link->is_pinging = false;
-	start_timer(&link->keepalive, link->options.keepalive_ms);
+	link_start_timer(&link->keepalive, link->options.keepalive_ms);
 	redis_conn_write(conn, buf_slice(&link->waiting));
 	buf_free(&link->waiting);
 	redis_conn_flush(conn);
@@ -282,7 +222,7 @@ on_reply(struct redis_conn *conn, char type, struct slice reply, void *arg)
 	else
 		/* Question and answer no longer match: nothing on this
 		 * connection can be believed. */
-		on_closed(conn, FAILURE_PROTOCOL, "an answer that nobody asked for", link);
+		link_on_closed(conn, FAILURE_PROTOCOL, "an answer that nobody asked for", link);
 }
 
 static void
@@ -330,7 +270,7 @@ give_up(struct redis_link *link)
 	buf_free(&link->waiting);
 	event_del(&link->keepalive);
 	if (link->ended.first != NULL)
-		start_timer(&link->ending, 0);
+		link_start_timer(&link->ending, 0);
 	redis_tally_end(&link->tally);
 	return uncounted;
 }
@@ -340,15 +280,15 @@ static void
 try_again_later(struct redis_link *link)
 {
 	if (!breaker_allows(link->breaker)) {
-		enter(link, LINK_IDLE);
+		link_enter(link, LINK_IDLE);
 		return;
 	}
-	enter(link, LINK_PAUSING);
-	start_timer(&link->retry, backoff_next_ms(&link->backoff));
+	link_enter(link, LINK_PAUSING);
+	link_start_timer(&link->retry, backoff_next_ms(&link->backoff));
 }
 
-static void
-on_closed(struct redis_conn *conn, enum failure_kind kind, const char *reason, void *arg)
+void
+link_on_closed(struct redis_conn *conn, enum failure_kind kind, const char *reason, void *arg)
 {
 	struct redis_link *link = arg;
 	bool was_ready = link->state == LINK_READY;
@@ -368,7 +308,7 @@ on_closed(struct redis_conn *conn, enum failure_kind kind, const char *reason, v
 	/* The state first: the breaker may change, and call us. One that has
 	 * worked is replaced at once; one that never did, and breaks without
 	 * harm, by the next send. */
-	enter(link, was_proven || failures == 0 ? LINK_IDLE : LINK_PAUSING);
+	link_enter(link, was_proven || failures == 0 ? LINK_IDLE : LINK_PAUSING);
 	if (failures > 0)
 		redis_tally_log(link->target, was_ready ? "connection_lost" : "connect_failed",
 		    kind, reason);
@@ -388,7 +328,7 @@ on_retry(evutil_socket_t fd, short what, void *arg)
 	if (breaker_allows(link->breaker))
 		start_connecting(link);
 	else
-		enter(link, LINK_IDLE);
+		link_enter(link, LINK_IDLE);
 }
 
 void
@@ -396,7 +336,7 @@ redis_link_close(struct redis_link *link)
 {
 	event_del(&link->retry);
 	give_up(link);
-	enter(link, LINK_IDLE);
+	link_enter(link, LINK_IDLE);
 }
 
 /* Detaches the list first: what done() breaks anew waits for the next turn. */
@@ -419,41 +359,6 @@ on_ending(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd, (void)what;
 	end_calls(arg);
-}
-
-static void
-send_ping(struct redis_link *link, int64_t now_us)
-{
-	link->is_pinging = true;
-	link->pinged_us = now_us;
-	link->send_us = now_us;
-	enqueue(link, SLICE("*1\r\n$4\r\nPING\r\n"), &link->ping);
-	redis_link_flush(link);
-}
-
-/* Judges the connection by its silence. One timer, looked at when it ends:
- * traffic costs nothing here but the time it was heard. */
-static void
-on_keepalive(evutil_socket_t fd, short what, void *arg)
-{
-	struct redis_link *link = arg;
-	int64_t now_us = clock_mono_us();
-	int64_t silent_ms = (now_us - link->heard_us) / 1000;
-
-	(void)fd, (void)what;
-	if (is_deaf(link, now_us)) {
-		on_closed(link->conn, FAILURE_TIMEOUT, "no answer to anything", link);
-	} else if (link->is_pinging && link->heard_us <= link->pinged_us) {
-		on_closed(link->conn, FAILURE_TIMEOUT, "no answer to PING", link);
-	} else if (link->is_pinging) { /* behind calls that are being answered */
-		link->pinged_us = now_us;
-		start_timer(&link->keepalive, link->options.connect_ms);
-	} else if (silent_ms < link->options.keepalive_ms) {
-		start_timer(&link->keepalive, link->options.keepalive_ms - silent_ms);
-	} else {
-		send_ping(link, now_us);
-		start_timer(&link->keepalive, link->options.connect_ms);
-	}
 }
 
 void

@@ -55,15 +55,33 @@ fail_to_connect(struct redis_failure *failure, int error)
 	const char *reason;
 
 	switch (error) {
-	case ECONNREFUSED: reason = "connection refused"; break;
-	case EHOSTUNREACH: reason = "no route to host"; break;
-	case ENETUNREACH: reason = "network is unreachable"; break;
-	case ETIMEDOUT: reason = "connection timed out"; break;
-	case ENOENT: reason = "no such socket"; break;
-	case EACCES: reason = "permission denied"; break;
-	case EAGAIN: reason = "its queue of new connections is full"; break;
-	case 0: reason = "cannot connect"; break;
-	default: reason = strerror(error); break;
+	case ECONNREFUSED:
+		reason = "connection refused";
+		break;
+	case EHOSTUNREACH:
+		reason = "no route to host";
+		break;
+	case ENETUNREACH:
+		reason = "network is unreachable";
+		break;
+	case ETIMEDOUT:
+		reason = "connection timed out";
+		break;
+	case ENOENT:
+		reason = "no such socket";
+		break;
+	case EACCES:
+		reason = "permission denied";
+		break;
+	case EAGAIN:
+		reason = "its queue of new connections is full";
+		break;
+	case 0:
+		reason = "cannot connect";
+		break;
+	default:
+		reason = strerror(error);
+		break;
 	}
 	redis_fail(failure, FAILURE_CONNECT, "%s", reason);
 	return SOCKET_FAILED;
@@ -209,9 +227,12 @@ redis_socket_secure(struct redis_socket *socket, const struct redis_target *targ
 	if (result == 1)
 		return SOCKET_DONE;
 	switch (SSL_get_error(socket->ssl, result)) {
-	case SSL_ERROR_WANT_READ: return SOCKET_WANTS_READ;
-	case SSL_ERROR_WANT_WRITE: return SOCKET_WANTS_WRITE;
-	default: return fail_in_tls(socket->ssl, error, failure);
+	case SSL_ERROR_WANT_READ:
+		return SOCKET_WANTS_READ;
+	case SSL_ERROR_WANT_WRITE:
+		return SOCKET_WANTS_WRITE;
+	default:
+		return fail_in_tls(socket->ssl, error, failure);
 	}
 }
 

@@ -188,8 +188,7 @@ is_numeric(const char *host)
 	unsigned char address[sizeof(struct in6_addr)];
 
 	/* An IPv6 address may name its interface: fe80::1%eth0 */
-	return inet_pton(AF_INET, host, address) == 1 ||
-	    inet_pton(AF_INET6, host, address) == 1 ||
+	return inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1 ||
 	    (strchr(host, ':') != NULL && strchr(host, '%') != NULL);
 }
 

@@ -1,14 +1,20 @@
 /* See commands.h. Pure; any thread. */
 #include "wire/commands.h"
 
-
 #define NAME_SIZE 64
 
 #define KEYS_RANGE(keyword, start, last, step, limit) \
-	{ KEYS_IN_RANGE, keyword, start, last, step, limit }
+	{ \
+		KEYS_IN_RANGE, keyword, start, last, step, limit \
+	}
 #define KEYS_COUNTED(keyword, start, where, first, step) \
-	{ KEYS_BY_COUNT, keyword, start, where, first, step }
-#define KEYS_ANYWHERE { KEYS_IN_ANY_PLACE, NULL, 0, 0, 0, 0 }
+	{ \
+		KEYS_BY_COUNT, keyword, start, where, first, step \
+	}
+#define KEYS_ANYWHERE \
+	{ \
+		KEYS_IN_ANY_PLACE, NULL, 0, 0, 0, 0 \
+	}
 
 /* Sorted by name. */
 static const struct command_info commands[] = {
@@ -73,8 +79,7 @@ command_find(const struct slice *argv, size_t argc)
 	memcpy(both, argv[0].at, argv[0].len);
 	both[argv[0].len] = '|';
 	memcpy(both + argv[0].len + 1, argv[1].at, argv[1].len);
-	const struct command_info *sub =
-	    find_name(slice_make(both, argv[0].len + 1 + argv[1].len));
+	const struct command_info *sub = find_name(slice_make(both, argv[0].len + 1 + argv[1].len));
 	return sub != NULL ? sub : info;
 }
 

@@ -210,8 +210,7 @@ read_words(struct request_parser *parser, struct slice line)
 				buf_append(&parser->words, &line.at[i++], 1);
 			}
 		}
-		add_word(parser,
-		    slice_make(parser->words.at + start, parser->words.end - start));
+		add_word(parser, slice_make(parser->words.at + start, parser->words.end - start));
 	}
 }
 

@@ -25,7 +25,8 @@ read_object(const char *text)
 
 TEST(each_member_is_handed_over_in_order_with_its_kind)
 {
-	CHECK_TEXT(read_object(" { \"a\" : \"x\" , \"b\":-1.5e+3,\"c\":true,\"d\":false,\"e\":null } "),
+	CHECK_TEXT(
+	    read_object(" { \"a\" : \"x\" , \"b\":-1.5e+3,\"c\":true,\"d\":false,\"e\":null } "),
 	    "a=sx|b=n-1.5e+3|c=ttrue|d=ffalse|e=0null|");
 	CHECK_TEXT(read_object("{}"), "");
 	CHECK_TEXT(read_object("{\"\":\"\"}"), "=s|");
@@ -39,7 +40,8 @@ TEST(what_is_nested_is_handed_over_as_text)
 
 TEST(escapes_in_names_and_texts_are_undone)
 {
-	CHECK_TEXT(read_object("{\"\\u0061\\n\":\"\\\"\\\\\\/\\b\\f\\r\\t\\u00e9\\u20ac\\ud83d\\ude00\"}"),
+	CHECK_TEXT(
+	    read_object("{\"\\u0061\\n\":\"\\\"\\\\\\/\\b\\f\\r\\t\\u00e9\\u20ac\\ud83d\\ude00\"}"),
 	    "a\n=s\"\\/\b\f\r\t\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80|");
 }
 

@@ -63,10 +63,12 @@ TEST(threads_are_resolved_to_between_one_and_four)
 TEST(an_option_wins_over_the_file_and_the_last_one_over_the_others)
 {
 	struct settings_override overrides[] = { { "cache.ttl=7s" }, { " cache.ttl = 8s " },
-		{ "map m.query=SELECT a=b.c" }, { "map new-1.key=n:{id}" }, { "map new-1.query=x" } };
+		{ "map m.query=SELECT a=b.c" }, { "map new-1.key=n:{id}" },
+		{ "map new-1.query=x" } };
 
 	test_write("sidecar.ini", "[cache]\nttl = 5s\n" MAP, strlen("[cache]\nttl = 5s\n" MAP));
-	struct settings *s = settings_load("sidecar.ini", overrides, 5, test_error, sizeof(test_error));
+	struct settings *s =
+	    settings_load("sidecar.ini", overrides, 5, test_error, sizeof(test_error));
 	CHECK_TEXT(test_error, "");
 	CHECK_INT(s->cache.ttl_ms, 8000);
 	CHECK_INT(s->map_count, 2);
@@ -82,10 +84,12 @@ TEST(a_wrong_option_is_named_as_it_was_given)
 	    "-o cache.ttl=abc: \"abc\" is not a duration (for example 30s)");
 	CHECK_TEXT(test_option_refusal("listen.port=0"),
 	    "-o listen.port=0: 0 is out of range (1 to 65535)");
-	CHECK_TEXT(test_option_refusal("cache.tll=5s"), "-o cache.tll: unknown key (did you mean ttl?)");
+	CHECK_TEXT(test_option_refusal("cache.tll=5s"),
+	    "-o cache.tll: unknown key (did you mean ttl?)");
 	CHECK_TEXT(test_option_refusal("cach.ttl=5s"),
 	    "-o cach.ttl: unknown section (did you mean cache?)");
-	CHECK_TEXT(test_option_refusal("map m.fre=x"), "-o map m.fre: unknown key (did you mean free?)");
+	CHECK_TEXT(test_option_refusal("map m.fre=x"),
+	    "-o map m.fre: unknown key (did you mean free?)");
 	CHECK_TEXT(test_option_refusal("map a b.key=x"),
 	    "-o map a b.key: \"a b\" is no name for a map (up to 64 letters, digits, _ and -)");
 	CHECK_TEXT(test_option_refusal("map.key=x"),
@@ -96,7 +100,8 @@ TEST(a_wrong_option_is_named_as_it_was_given)
 	    "-o cache.ttl: is not section.key=value (for example cache.ttl=30s)");
 	CHECK_TEXT(test_option_refusal("ttl=1.5"),
 	    "-o ttl: is not section.key=value (for example cache.ttl=30s)");
-	CHECK_TEXT(test_option_refusal(""), "-o : is not section.key=value (for example cache.ttl=30s)");
+	CHECK_TEXT(test_option_refusal(""),
+	    "-o : is not section.key=value (for example cache.ttl=30s)");
 	CHECK_TEXT(test_option_refusal("map m.query=SELECT 1"),
 	    "[map m] key: is missing (for example profile:{id})");
 }
@@ -186,9 +191,11 @@ TEST(upstash_url_counts_where_redis_url_is_unset_or_empty)
 	CHECK_TEXT(redis_url("", NULL, "https://up.io"), "https://up.io");
 	CHECK_TEXT(redis_url("", "", "https://up.io\n"), "https://up.io");
 	CHECK_TEXT(redis_url("", "redis://a", "https://up.io"), "redis://a");
-	CHECK_TEXT(redis_url("[redis]\nurl = ${REDIS_URL:-}\n", NULL, "https://up.io"), "https://up.io");
+	CHECK_TEXT(redis_url("[redis]\nurl = ${REDIS_URL:-}\n", NULL, "https://up.io"),
+	    "https://up.io");
 	CHECK_TEXT(redis_url("[redis]\nurl =\n", "redis://a", "https://up.io"), "");
-	CHECK_TEXT(redis_url("[redis]\nurl = redis://b\n", "redis://a", "https://up.io"), "redis://b");
+	CHECK_TEXT(redis_url("[redis]\nurl = redis://b\n", "redis://a", "https://up.io"),
+	    "redis://b");
 	CHECK_TEXT(redis_url("", NULL, NULL), "");
 	CHECK(redis_url("", NULL, "http://up.io") == NULL);
 	CHECK_TEXT(test_error,
@@ -218,7 +225,8 @@ TEST(whoever_serves_others_needs_a_password_or_client_certificates)
 {
 	static const char *const loopback[] = { "127.0.0.1", "127.8.9.1", "::1", "localhost",
 		"::ffff:127.0.0.1" };
-	static const char *const others[] = { "0.0.0.0", "::", "10.0.0.1", "::ffff:10.0.0.1", "fe80::1" };
+	static const char *const others[] = { "0.0.0.0", "::", "10.0.0.1", "::ffff:10.0.0.1",
+		"fe80::1" };
 	char text[200];
 
 	for (size_t i = 0; i < 5; i++) {
@@ -304,9 +312,12 @@ TEST(redis_is_not_ourselves)
 		snprintf(text, sizeof(text), "[redis]\nurl = %s\n", others[i]);
 		CHECK_LOADS(text);
 	}
-	CHECK_REFUSED("[listen]\naddress = 0.0.0.0\npassword = x\n[redis]\nurl = redis://127.0.0.2:6380\n");
-	CHECK_REFUSED("[listen]\naddress = 10.0.0.1\npassword = x\n[redis]\nurl = redis://10.0.0.1:6380\n");
-	CHECK_LOADS("[listen]\naddress = 10.0.0.1\npassword = x\n[redis]\nurl = redis://127.0.0.1:6380\n");
+	CHECK_REFUSED(
+	    "[listen]\naddress = 0.0.0.0\npassword = x\n[redis]\nurl = redis://127.0.0.2:6380\n");
+	CHECK_REFUSED(
+	    "[listen]\naddress = 10.0.0.1\npassword = x\n[redis]\nurl = redis://10.0.0.1:6380\n");
+	CHECK_LOADS(
+	    "[listen]\naddress = 10.0.0.1\npassword = x\n[redis]\nurl = redis://127.0.0.1:6380\n");
 	CHECK_TEXT(test_refusal("[listen]\nsocket = /run/s\n[redis]\nurl = unix:///run/s?db=0\n"),
 	    "sidecar.ini:4: [redis] url: is our own socket: sidecar would forward to itself");
 	CHECK_LOADS("[listen]\nsocket = /run/s\n[redis]\nurl = unix:///run/t\n");
@@ -375,9 +386,10 @@ TEST(a_map_needs_key_and_query)
 
 TEST(a_map_s_key_has_one_id)
 {
-	static const char *const fine[] = { "{id}", "a:{id:int}", "{id:uuid}:b", "{tag}:{id}", "{{id}}",
-		"{identity}{id}" };
-	static const char *const wrong[] = { "m", "{id}{id:int}", "{id:integer}", "{ID}", "{id:}", "{id" };
+	static const char *const fine[] = { "{id}", "a:{id:int}", "{id:uuid}:b", "{tag}:{id}",
+		"{{id}}", "{identity}{id}" };
+	static const char *const wrong[] = { "m", "{id}{id:int}", "{id:integer}", "{ID}", "{id:}",
+		"{id" };
 	char text[200];
 
 	for (size_t i = 0; i < 6; i++) {

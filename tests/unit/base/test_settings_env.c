@@ -74,7 +74,8 @@ TEST(what_a_variable_contains_is_not_expanded_again)
 TEST(an_unset_variable_without_default_is_refused_by_name)
 {
 	CHECK(expanded("${T_UNSET}") == NULL);
-	CHECK_TEXT(error, "the environment variable T_UNSET is not set (${T_UNSET:-} would allow that)");
+	CHECK_TEXT(error,
+	    "the environment variable T_UNSET is not set (${T_UNSET:-} would allow that)");
 	CHECK(expanded("${T_HOST} ${T_EMPTY:-${T_UNSET}}") == NULL);
 	CHECK(variable == NULL);
 }

@@ -101,16 +101,17 @@ TEST(a_map_name_ends_at_its_limit)
 
 TEST(an_indented_line_goes_on_with_a_query)
 {
-	struct settings *s = test_load("[map m]\n"
-				       "key = m:{id}\n"
-				       "query =\n"
-				       "\tSELECT id, ';x',   -- a comment of SQL's ; and one of ours\n"
-				       "\n"
-				       "  # not a part\n"
-				       "      [1] FROM t;\n"
-				       "    WHERE a=b:c\n"
-				       "free = {\"a\":\n"
-				       " 1}\n");
+	struct settings *s =
+	    test_load("[map m]\n"
+		      "key = m:{id}\n"
+		      "query =\n"
+		      "\tSELECT id, ';x',   -- a comment of SQL's ; and one of ours\n"
+		      "\n"
+		      "  # not a part\n"
+		      "      [1] FROM t;\n"
+		      "    WHERE a=b:c\n"
+		      "free = {\"a\":\n"
+		      " 1}\n");
 
 	CHECK(s != NULL);
 	CHECK_TEXT(s->maps[0].query,
@@ -164,8 +165,8 @@ TEST(a_line_of_any_length_comes_through_whole)
 
 	for (size_t len = 0; len < 1100; len++) {
 		fill(value, len);
-		snprintf(text, sizeof(text), "[map x]\nkey={id}\nfree = %s\nquery = a\n  %s\n", value,
-		    value);
+		snprintf(text, sizeof(text), "[map x]\nkey={id}\nfree = %s\nquery = a\n  %s\n",
+		    value, value);
 		struct settings *s = test_load(text);
 		CHECK(s != NULL);
 		if (s == NULL)
@@ -181,9 +182,11 @@ TEST(a_line_that_cannot_be_given_to_inih_in_pieces_is_refused)
 	char text[600];
 
 	snprintf(text, sizeof(text), "[map m]\nkey = m:{id}\nquery = a%*sb\n", 400, "");
-	CHECK_TEXT(test_refusal(text), "sidecar.ini:3: 197 bytes without a place to break the line");
+	CHECK_TEXT(test_refusal(text),
+	    "sidecar.ini:3: 197 bytes without a place to break the line");
 	snprintf(text, sizeof(text), "[listen]\n%0400d = 5\n", 7);
-	CHECK_TEXT(test_refusal(text), "sidecar.ini:2: 197 bytes without a place to break the line");
+	CHECK_TEXT(test_refusal(text),
+	    "sidecar.ini:2: 197 bytes without a place to break the line");
 	snprintf(text, sizeof(text), "[listen]\n%0400d\n", 7);
 	CHECK_TEXT(test_refusal(text), "sidecar.ini:2: this is no \"key = value\"");
 }

@@ -30,7 +30,8 @@ comes_back(const struct settings *settings)
 {
 	char *text = test_printed(settings);
 	test_write("printed.ini", text, strlen(text));
-	struct settings *again = settings_load("printed.ini", NULL, 0, test_error, sizeof(test_error));
+	struct settings *again =
+	    settings_load("printed.ini", NULL, 0, test_error, sizeof(test_error));
 	bool is_same = again != NULL && compared(settings, again)[0] == '\0';
 
 	if (!is_same)
@@ -91,9 +92,11 @@ TEST(every_key_is_printed_with_its_help_value_and_origin)
 	setenv("REDIS_URL", "redis://u:hunter2@h", 1);
 	const char *ini = "[cache]\nttl = ${T_TTL}\nmax_entries = 7\n" MAP "  FROM t\n";
 	test_write("sidecar.ini", ini, strlen(ini));
-	struct settings *s = settings_load("sidecar.ini", &override, 1, test_error, sizeof(test_error));
+	struct settings *s =
+	    settings_load("sidecar.ini", &override, 1, test_error, sizeof(test_error));
 	CHECK_TEXT(test_error, "");
-	CHECK(prints(s, "\n# how long a value counts as fresh, +-10 %\nttl = 90s  ; sidecar.ini:2, from T_TTL\n"));
+	CHECK(prints(s,
+	    "\n# how long a value counts as fresh, +-10 %\nttl = 90s  ; sidecar.ini:2, from T_TTL\n"));
 	CHECK(prints(s, "\nmax_entries = 7  ; sidecar.ini:3\n"));
 	CHECK(prints(s, "\nstale = 2h  ; -o\n"));
 	CHECK(prints(s, "\nnegative_ttl = 3s  ; default\n"));
@@ -110,10 +113,11 @@ TEST(secrets_are_never_printed)
 {
 	setenv("T_SECRET", "hunter2", 1);
 	setenv("UPSTASH_REDIS_REST_TOKEN", "hunter2", 1);
-	struct settings *s = test_load("[listen]\npassword = ${T_SECRET:-hunter2}\n"
-				       "[redis]\nurl = rediss://:hunter2@h\n"
-				       "[postgres]\nurl = postgres://u:${T_SECRET}@h/d?password=hunter2\n"
-				       "[snapshot]\nkey = hunter2\n");
+	struct settings *s =
+	    test_load("[listen]\npassword = ${T_SECRET:-hunter2}\n"
+		      "[redis]\nurl = rediss://:hunter2@h\n"
+		      "[postgres]\nurl = postgres://u:${T_SECRET}@h/d?password=hunter2\n"
+		      "[snapshot]\nkey = hunter2\n");
 	CHECK_TEXT(test_error, "");
 	char *text = test_printed(s);
 	CHECK(strstr(text, "hunter2") == NULL);
@@ -130,7 +134,8 @@ TEST(what_only_a_variable_can_hold_is_printed_as_the_variable)
 {
 	setenv("T_FREE", "a ;b", 1);
 	setenv("T_QUERY", "SELECT 1\n\n  FROM ${x}", 1);
-	struct settings *s = test_load("[map m]\nkey = m:{id}\nquery = ${T_QUERY}\nfree = ${T_FREE}\n");
+	struct settings *s =
+	    test_load("[map m]\nkey = m:{id}\nquery = ${T_QUERY}\nfree = ${T_FREE}\n");
 	CHECK_TEXT(test_error, "");
 	CHECK_TEXT(s->maps[0].free, "a ;b");
 	CHECK(prints(s, "\nquery = ${T_QUERY}  ; sidecar.ini:3, from T_QUERY\n"));
@@ -146,10 +151,12 @@ TEST(what_only_a_variable_can_hold_is_printed_as_the_variable)
 
 TEST(a_reload_is_told_key_by_key)
 {
-	struct settings *before = test_load("[cache]\nttl = 5s\n" MAP "[map gone]\nkey = g{id}\nquery = x\n");
-	struct settings *after = test_load("[listen]\nport = 7000\n[cache]\nttl = 6s\n[limits]\n"
-					   "per_user = 1/s\n" MAP "limit = no\ntype = hash\nfree = {}\n"
-					   "[map new]\nkey = n{id}\nquery = x\n");
+	struct settings *before =
+	    test_load("[cache]\nttl = 5s\n" MAP "[map gone]\nkey = g{id}\nquery = x\n");
+	struct settings *after =
+	    test_load("[listen]\nport = 7000\n[cache]\nttl = 6s\n[limits]\n"
+		      "per_user = 1/s\n" MAP "limit = no\ntype = hash\nfree = {}\n"
+		      "[map new]\nkey = n{id}\nquery = x\n");
 	CHECK(before != NULL && after != NULL);
 	CHECK_TEXT(compared(before, after),
 	    "listen.port! cache.ttl limits.per_user map m.free map m.type map m.limit map gone map new ");
@@ -160,7 +167,8 @@ TEST(a_reload_is_told_key_by_key)
 
 TEST(one_value_in_two_spellings_is_no_change)
 {
-	struct settings *before = test_load("[cache]\nttl = 60s\nmax_memory = 64mb\n[limits]\nper_ip = 0\n");
+	struct settings *before =
+	    test_load("[cache]\nttl = 60s\nmax_memory = 64mb\n[limits]\nper_ip = 0\n");
 	struct settings *after =
 	    test_load("[cache]\nttl = 1m\nmax_memory = 65536kb\n[limits]\nper_ip = 0/min\n");
 
@@ -182,7 +190,10 @@ TEST(the_reference_has_a_line_for_every_key)
 		CHECK(strstr(text, line) != NULL);
 	}
 	CHECK(strstr(text, "\n### [map NAME]\n") != NULL);
-	CHECK(strstr(text, "\n| `ttl` | `30s` | 1ms to 365d | yes | how long a value counts as fresh, +-10 % |\n") != NULL);
+	CHECK(
+	    strstr(text,
+		"\n| `ttl` | `30s` | 1ms to 365d | yes | how long a value counts as fresh, +-10 % |\n") !=
+	    NULL);
 	free(text);
 }
 

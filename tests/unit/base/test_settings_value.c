@@ -136,8 +136,10 @@ TEST(a_value_of_the_wrong_kind_is_refused_with_an_example)
 	CHECK_TEXT(refusal("cache", "ttl", "30"), "\"30\" is not a duration (for example 30s)");
 	CHECK_TEXT(refusal("cache", "ttl", ""), "\"\" is not a duration (for example 30s)");
 	CHECK_TEXT(refusal("cache", "ttl", "-1s"), "\"-1s\" is not a duration (for example 30s)");
-	CHECK_TEXT(refusal("cache", "max_memory", "64x"), "\"64x\" is not a size (for example 64mb)");
-	CHECK_TEXT(refusal("listen", "port", "6380x"), "\"6380x\" is not a number (for example 6380)");
+	CHECK_TEXT(refusal("cache", "max_memory", "64x"),
+	    "\"64x\" is not a size (for example 64mb)");
+	CHECK_TEXT(refusal("listen", "port", "6380x"),
+	    "\"6380x\" is not a number (for example 6380)");
 	CHECK_TEXT(refusal("breaker", "failure_rate", "half"),
 	    "\"half\" is not a percentage (for example 50)");
 	CHECK_TEXT(refusal("limits", "per_user", "1000"),
@@ -175,7 +177,8 @@ TEST(a_long_value_is_cut_in_messages)
 
 TEST(booleans_have_three_spellings_each)
 {
-	static const char *const words[] = { "yes", "true", "on", "YES", "no", "false", "off", "Off" };
+	static const char *const words[] = { "yes", "true", "on", "YES", "no", "false", "off",
+		"Off" };
 	const struct setting *row = setting_find_map("limit");
 
 	for (size_t i = 0; i < 8; i++) {

@@ -163,12 +163,15 @@ TEST(a_record_is_what_its_header_says)
 	struct buf out = BUF_EMPTY;
 
 	journal_record_append(&out, JOURNAL_ADD, SLICE("plan:7"));
-	CHECK(slice_equal(buf_slice(&out), SLICE("\x06\x00\x00\x00\xb5\x59\x22\x8c"
-	    "plan:7" "\xaf\x79\xcb\xd1")));
+	CHECK(slice_equal(buf_slice(&out),
+	    SLICE("\x06\x00\x00\x00\xb5\x59\x22\x8c"
+		  "plan:7"
+		  "\xaf\x79\xcb\xd1")));
 	buf_reset(&out);
 	journal_record_append(&out, JOURNAL_DONE, SLICE(""));
-	CHECK(slice_equal(buf_slice(&out), SLICE("\x00\x00\x00\x80\xbf\x70\x91\xca"
-	    "\xc7\x4b\x67\x48")));
+	CHECK(slice_equal(buf_slice(&out),
+	    SLICE("\x00\x00\x00\x80\xbf\x70\x91\xca"
+		  "\xc7\x4b\x67\x48")));
 	CHECK_INT(journal_record_size(6), 18);
 	buf_free(&out);
 }
@@ -624,7 +627,7 @@ TEST(a_full_disk_refuses_and_room_again_is_used_again)
 		CHECK(!add(journal, "plan:2"));
 		CHECK(!has(journal, "plan:2"));
 		CHECK_INT(journal_pending(journal), 1);
-		CHECK(add(journal, "plan:1")); /* is written already */
+		CHECK(add(journal, "plan:1"));  /* is written already */
 		CHECK_INT(file_bytes(), bytes); /* no half record is left */
 		journal_why_not(journal, text, sizeof(text));
 		CHECK_TEXT(text, "File too large");

@@ -4,7 +4,10 @@
 #include "base/clock.h"
 
 static const struct breaker_policy policy = {
-	.failures = 5, .failure_rate = 50, .open_ms = 1000, .max_open_ms = 30000,
+	.failures = 5,
+	.failure_rate = 50,
+	.open_ms = 1000,
+	.max_open_ms = 30000,
 };
 
 static int changes;

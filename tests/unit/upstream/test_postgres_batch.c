@@ -20,7 +20,8 @@ add_ids(struct id_batch *batch, const char *const *ids, size_t count)
 
 TEST(the_literal_quotes_whatever_an_id_may_hold)
 {
-	static const char *const ids[] = { "1", "", "NULL", "a,b", "{x}", "q\"q", "b\\s", " ", "é" };
+	static const char *const ids[] = { "1", "", "NULL", "a,b", "{x}", "q\"q", "b\\s", " ",
+		"é" };
 	struct id_batch batch;
 	struct buf literal = BUF_EMPTY;
 
@@ -159,11 +160,13 @@ TEST(a_hash_row_is_a_run_of_fields_and_values)
 	PGresult *result = make_result(5, names);
 
 	set_cell(result, 0, 0, "1"), set_cell(result, 0, 1, "plus");
-	set_cell(result, 0, 2, "infinity"), set_cell(result, 0, 3, "12"), set_cell(result, 0, 4, NULL);
+	set_cell(result, 0, 2, "infinity"), set_cell(result, 0, 3, "12"),
+	    set_cell(result, 0, 4, NULL);
 	id_batch_init(&batch, 4);
 	add_ids(&batch, ids, 1);
 	CHECK(answer_read(result, MAP_HASH, &batch, &counts));
-	CHECK_TEXT(value_of(&lookups[0]), "$4\r\ntier\r\n$4\r\nplus\r\n$5\r\nseats\r\n$2\r\n12\r\n");
+	CHECK_TEXT(value_of(&lookups[0]),
+	    "$4\r\ntier\r\n$4\r\nplus\r\n$5\r\nseats\r\n$2\r\n12\r\n");
 	CHECK_INT(lookups[0].valid_until_ms, TIME_NEVER);
 	drop_values();
 	PQclear(result);
@@ -183,16 +186,27 @@ TEST(one_column_is_no_answer)
 
 TEST(ids_are_held_against_the_type_of_their_column)
 {
-	static const struct { enum id_kind kind; const char *id; enum id_fit fit; } cases[] = {
-		{ ID_INT64, "42", FIT_SURE }, { ID_INT64, "-42", FIT_SURE },
-		{ ID_INT64, "007", FIT_SURE }, { ID_INT64, "+5", FIT_MAYBE },
-		{ ID_INT64, " 5 ", FIT_MAYBE }, { ID_INT64, "0x1F", FIT_MAYBE },
-		{ ID_INT64, "", FIT_NEVER }, { ID_INT64, "-", FIT_NEVER },
-		{ ID_INT64, "abc", FIT_NEVER }, { ID_INT64, "4.2", FIT_NEVER },
+	static const struct {
+		enum id_kind kind;
+		const char *id;
+		enum id_fit fit;
+	} cases[] = {
+		{ ID_INT64, "42", FIT_SURE },
+		{ ID_INT64, "-42", FIT_SURE },
+		{ ID_INT64, "007", FIT_SURE },
+		{ ID_INT64, "+5", FIT_MAYBE },
+		{ ID_INT64, " 5 ", FIT_MAYBE },
+		{ ID_INT64, "0x1F", FIT_MAYBE },
+		{ ID_INT64, "", FIT_NEVER },
+		{ ID_INT64, "-", FIT_NEVER },
+		{ ID_INT64, "abc", FIT_NEVER },
+		{ ID_INT64, "4.2", FIT_NEVER },
 		{ ID_INT64, "9223372036854775807", FIT_SURE },
 		{ ID_INT64, "9223372036854775808", FIT_NEVER },
-		{ ID_INT32, "2147483648", FIT_NEVER }, { ID_INT32, "-2147483648", FIT_SURE },
-		{ ID_INT16, "32767", FIT_SURE }, { ID_INT16, "32768", FIT_NEVER },
+		{ ID_INT32, "2147483648", FIT_NEVER },
+		{ ID_INT32, "-2147483648", FIT_SURE },
+		{ ID_INT16, "32767", FIT_SURE },
+		{ ID_INT16, "32768", FIT_NEVER },
 		{ ID_UUID, "123e4567-e89b-12d3-a456-426614174000", FIT_SURE },
 		{ ID_UUID, "123E4567-E89B-12D3-A456-426614174000", FIT_SURE },
 		{ ID_UUID, "{123e4567e89b12d3a456426614174000}", FIT_MAYBE },
@@ -216,12 +230,14 @@ TEST(a_plan_names_the_relations_it_reads_once_each)
 {
 	struct canary canary = { 0 };
 
-	canary_read_plan("[\n  {\n    \"Plan\": {\n      \"Node Type\": \"Index Scan\",\n"
+	canary_read_plan(
+	    "[\n  {\n    \"Plan\": {\n      \"Node Type\": \"Index Scan\",\n"
 	    "      \"Relation Name\": \"profiles\",\n      \"Schema\": \"public\",\n"
 	    "      \"Filter\": \"(x = '\\\"Relation Name\\\": \\\"no\\\",')\",\n"
 	    "      \"Plans\": [\n        {\n          \"Relation Name\": \"odd \\\"one\\\\\",\n"
 	    "          \"Schema\": \"a.b\"\n        },\n        {\n"
-	    "          \"Relation Name\": \"profiles\",\n          \"Schema\": \"public\",\n", &canary);
+	    "          \"Relation Name\": \"profiles\",\n          \"Schema\": \"public\",\n",
+	    &canary);
 	CHECK_INT(canary.relation_count, 2);
 	CHECK_TEXT(canary.relations[0].quoted, "\"public\".\"profiles\"");
 	CHECK_TEXT(canary.relations[0].plain, "public.profiles");

@@ -113,12 +113,14 @@ TEST(every_lookup_is_answered_once_while_connections_die)
 	static struct asked many[2000];
 	int count = 0, found = 0;
 
-	snprintf(url, sizeof(url), "postgres://app:secret@127.0.0.1:%d/postgres", postgres_server.port);
+	snprintf(url, sizeof(url), "postgres://app:secret@127.0.0.1:%d/postgres",
+	    postgres_server.port);
 	open_pool(url, 2);
 	settle();
 	while (count < 2000) {
 		for (int i = 0; i < 50; i++, count++)
-			ask(&many[count], count % 25 == 0 ? SLOW : PROFILE, count % 25 == 0 ? "0.05" : "1");
+			ask(&many[count], count % 25 == 0 ? SLOW : PROFILE,
+			    count % 25 == 0 ? "0.05" : "1");
 		if (count % 200 == 0)
 			sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'");
 		run_for(5);
@@ -180,7 +182,8 @@ TEST(what_listens_and_says_nothing_opens_the_breaker)
 
 TEST(what_is_not_postgres_opens_the_breaker)
 {
-	check_false_server("HTTP/1.1 400 Bad Request\r\n\r\n", FAILURE_PROTOCOL, "this is not Postgres");
+	check_false_server("HTTP/1.1 400 Bad Request\r\n\r\n", FAILURE_PROTOCOL,
+	    "this is not Postgres");
 	check_false_server("", FAILURE_LOST, "server closed the connection");
 }
 

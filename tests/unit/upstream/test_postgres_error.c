@@ -23,10 +23,13 @@ TEST(failed_logins_are_told_from_everything_else)
 {
 	static const char *const messages[] = {
 		"connection to server at \"h\" failed: FATAL:  password authentication failed for user \"u\"",
-		"FATAL:  SASL authentication failed", "FATAL:  no such user: u",
-		"FATAL:  Tenant or user not found", "FATAL:  role \"u\" does not exist",
+		"FATAL:  SASL authentication failed",
+		"FATAL:  no such user: u",
+		"FATAL:  Tenant or user not found",
+		"FATAL:  role \"u\" does not exist",
 		"FATAL:  no pg_hba.conf entry for host \"1.2.3.4\", user \"u\", no encryption",
-		"ERROR: auth failed", "fe_sendauth: no password supplied",
+		"ERROR: auth failed",
+		"fe_sendauth: no password supplied",
 	};
 
 	for (size_t i = 0; i < sizeof(messages) / sizeof(messages[0]); i++)
@@ -37,7 +40,8 @@ TEST(failed_logins_are_told_from_everything_else)
 TEST(full_servers_and_starting_servers)
 {
 	CHECK_INT(kind_of("FATAL:  sorry, too many clients already"), FAILURE_QUOTA);
-	CHECK_INT(kind_of("FATAL:  remaining connection slots are reserved for roles"), FAILURE_QUOTA);
+	CHECK_INT(kind_of("FATAL:  remaining connection slots are reserved for roles"),
+	    FAILURE_QUOTA);
 	CHECK_INT(kind_of("ERROR:  no more connections allowed (max_client_conn)"), FAILURE_QUOTA);
 	CHECK_INT(kind_of("FATAL:  the database system is starting up"), FAILURE_LOADING);
 	CHECK_INT(kind_of("FATAL:  the database system is shutting down"), FAILURE_LOADING);
@@ -45,17 +49,22 @@ TEST(full_servers_and_starting_servers)
 
 TEST(broken_wires)
 {
-	CHECK_INT(kind_of("connection to server at \"127.0.0.1\", port 1 failed: Connection refused\n"
-	                  "\tIs the server running on that host"), FAILURE_CONNECT);
+	CHECK_INT(
+	    kind_of("connection to server at \"127.0.0.1\", port 1 failed: Connection refused\n"
+		    "\tIs the server running on that host"),
+	    FAILURE_CONNECT);
 	CHECK_TEXT(error.reason, "connection refused");
-	CHECK_INT(kind_of("server closed the connection unexpectedly\n\tThis probably"), FAILURE_LOST);
+	CHECK_INT(kind_of("server closed the connection unexpectedly\n\tThis probably"),
+	    FAILURE_LOST);
 	CHECK_INT(kind_of("server does not support SSL, but SSL was required"), FAILURE_TLS);
 	CHECK_INT(kind_of("SSL error: certificate verify failed"), FAILURE_TLS);
 }
 
 TEST(a_login_of_several_hosts_fails_by_its_worst_error)
 {
-	CHECK_INT(kind_of("a: Connection refused\nb: FATAL:  password authentication failed for user \"u\""),
+	CHECK_INT(
+	    kind_of(
+		"a: Connection refused\nb: FATAL:  password authentication failed for user \"u\""),
 	    FAILURE_AUTH);
 }
 
@@ -74,7 +83,8 @@ TEST(query_errors_by_sqlstate)
 	CHECK_INT(verdict_of("22P02", "invalid input syntax for type bigint: \"bob@example.com\""),
 	    VERDICT_BAD_ID);
 	CHECK_TEXT(error.reason, "22P02");
-	CHECK_INT(verdict_of("22003", "value \"99999999999999999999\" is out of range"), VERDICT_BAD_ID);
+	CHECK_INT(verdict_of("22003", "value \"99999999999999999999\" is out of range"),
+	    VERDICT_BAD_ID);
 	CHECK_INT(verdict_of("22012", "division by zero"), VERDICT_QUERY);
 	CHECK_TEXT(error.reason, "22012");
 	CHECK_INT(verdict_of("P0001", "no user bob"), VERDICT_QUERY);
@@ -84,7 +94,8 @@ TEST(query_errors_by_sqlstate)
 
 TEST(errors_that_are_the_backends)
 {
-	CHECK_INT(verdict_of("57014", "canceling statement due to statement timeout"), VERDICT_BACKEND);
+	CHECK_INT(verdict_of("57014", "canceling statement due to statement timeout"),
+	    VERDICT_BACKEND);
 	CHECK_INT(error.kind, FAILURE_TIMEOUT);
 	CHECK_INT(verdict_of("53300", "too many connections for role"), VERDICT_BACKEND);
 	CHECK_INT(error.kind, FAILURE_QUOTA);
@@ -98,7 +109,8 @@ TEST(an_error_that_ends_the_connection_is_read_by_its_words_first)
 	postgres_error_of_query("08P01", true, "FATAL:  query_wait_timeout", &error);
 	CHECK_INT(error.verdict, VERDICT_BACKEND);
 	CHECK_INT(error.kind, FAILURE_TIMEOUT);
-	postgres_error_of_query("57P01", true, "terminating connection due to administrator command", &error);
+	postgres_error_of_query("57P01", true,
+	    "terminating connection due to administrator command", &error);
 	CHECK_INT(error.kind, FAILURE_LOADING);
 	postgres_error_of_query("XX000", true, "something about 42", &error);
 	CHECK_INT(error.kind, FAILURE_LOST);

@@ -70,9 +70,10 @@ TEST(tls_is_used_and_the_name_in_the_certificate_checked)
 	sql("SELECT pg_reload_conf()");
 	sleep_ms(200);
 	for (int i = 0; i < 2; i++) {
-		snprintf(url, sizeof(url), "postgres://app:secret@%s:%d/postgres?sslmode=verify-full"
-		    "&sslrootcert=%s/data/server.crt", i == 0 ? "localhost" : "127.0.0.1",
-		    postgres_server.port, servers_dir);
+		snprintf(url, sizeof(url),
+		    "postgres://app:secret@%s:%d/postgres?sslmode=verify-full"
+		    "&sslrootcert=%s/data/server.crt",
+		    i == 0 ? "localhost" : "127.0.0.1", postgres_server.port, servers_dir);
 		open_pool(url, 1);
 		ask_now(&a, PROFILE, "1");
 		CHECK_INT(a.lookup.result, i == 0 ? LOOKUP_FOUND : LOOKUP_FAILED);
@@ -136,10 +137,12 @@ TEST(the_canary_says_which_maps_work)
 	postgres_set_settings(pool, &settings);
 	UNTIL(log_has("postgres map profile: the query works, rows are visible"), 3000);
 	UNTIL(log_has("postgres map wrong: the query fails: 42P01 relation \"no_such_table\""
-	              " does not exist"), 3000);
+		      " does not exist"),
+	    3000);
 	UNTIL(log_has("postgres map by_day: the query works"), 3000);
 	UNTIL(log_has("postgres map hidden: the query works, but role \"app\" sees no row of"
-	              " public.hidden: row-level security without a policy for it?"), 3000);
+		      " public.hidden: row-level security without a policy for it?"),
+	    3000);
 	CHECK_INT(errors(), 0);
 	CHECK_INT(breaker_state(breaker), BREAKER_CLOSED);
 	release_log();

@@ -217,7 +217,8 @@ TEST(a_query_past_its_budget_is_cancelled_through_pgbouncer)
 TEST(a_query_past_its_budget_is_cancelled_in_postgres)
 {
 	NEEDS_SERVERS;
-	snprintf(url, sizeof(url), "postgres://app:secret@127.0.0.1:%d/postgres", postgres_server.port);
+	snprintf(url, sizeof(url), "postgres://app:secret@127.0.0.1:%d/postgres",
+	    postgres_server.port);
 	check_slow_query_is_cancelled(url);
 }
 

@@ -25,7 +25,8 @@ clean(const char *url)
 
 TEST(parameters_of_other_drivers_are_left_out_and_named)
 {
-	struct cleaned c = clean("postgres://u:p@db.example.com:6543/app?pgbouncer=true&connection_limit=1");
+	struct cleaned c =
+	    clean("postgres://u:p@db.example.com:6543/app?pgbouncer=true&connection_limit=1");
 
 	CHECK(c.is_usable);
 	CHECK_TEXT(c.conninfo, "postgres://u:p@db.example.com:6543/app");
@@ -34,7 +35,8 @@ TEST(parameters_of_other_drivers_are_left_out_and_named)
 
 TEST(parameters_that_libpq_knows_stay)
 {
-	struct cleaned c = clean("postgresql://h/app?schema=x&sslmode=require&pool_timeout=0&application_name=a%20b");
+	struct cleaned c = clean(
+	    "postgresql://h/app?schema=x&sslmode=require&pool_timeout=0&application_name=a%20b");
 
 	CHECK_TEXT(c.conninfo, "postgresql://h/app?sslmode=require&application_name=a%20b");
 	CHECK_TEXT(c.dropped, "schema, pool_timeout");
@@ -52,14 +54,18 @@ TEST(a_question_mark_in_the_password_is_no_query)
 
 TEST(a_conninfo_of_keywords_is_taken_as_it_is)
 {
-	CHECK_TEXT(clean("host=/run/postgresql dbname=app").conninfo, "host=/run/postgresql dbname=app");
+	CHECK_TEXT(clean("host=/run/postgresql dbname=app").conninfo,
+	    "host=/run/postgresql dbname=app");
 }
 
 TEST(errors_never_hold_the_password)
 {
 	static const char *const bad[] = {
-		"postgres://u:hunter2%zz@h/app", "postgres://u:hunter2@[h/app",
-		"host=h password='hunter2", "host=h hunter2", "mysql://u:hunter2@h/app",
+		"postgres://u:hunter2%zz@h/app",
+		"postgres://u:hunter2@[h/app",
+		"host=h password='hunter2",
+		"host=h hunter2",
+		"mysql://u:hunter2@h/app",
 		"postgres://h/app?hunter2",
 	};
 
@@ -75,7 +81,8 @@ TEST(hosts_with_ports_sockets_and_addresses)
 {
 	char error[160];
 	struct postgres_target *t =
-	    postgres_target_new("postgres://u:p@a.example:1,10.0.0.1:2,[::1]:3/app", error, sizeof(error));
+	    postgres_target_new("postgres://u:p@a.example:1,10.0.0.1:2,[::1]:3/app", error,
+		sizeof(error));
 
 	CHECK(t != NULL);
 	CHECK_INT(t->host_count, 3);
@@ -89,7 +96,8 @@ TEST(hosts_with_ports_sockets_and_addresses)
 	CHECK_TEXT(t->name, "a.example:1,10.0.0.1:2,::1:3/app");
 	postgres_target_free(t);
 
-	t = postgres_target_new("host=/run/postgresql,b hostaddr=,10.0.0.2 port=6432", error, sizeof(error));
+	t = postgres_target_new("host=/run/postgresql,b hostaddr=,10.0.0.2 port=6432", error,
+	    sizeof(error));
 	CHECK_INT(t->host_count, 2);
 	CHECK(!postgres_host_needs_resolving(&t->hosts[0]));
 	CHECK_TEXT(t->hosts[0].port, "6432");

@@ -169,7 +169,8 @@ TEST(it_greets_in_both_versions_with_and_without_a_password)
 
 	pid = start_plain_redis(port, "p w:/@%");
 	check_works(target_of(NULL, "redis://:p%%20w%%3A%%2F%%40%%25@127.0.0.1:%d", port), 2);
-	check_works(target_of(NULL, "redis://default:p%%20w%%3A%%2F%%40%%25@127.0.0.1:%d", port), 3);
+	check_works(target_of(NULL, "redis://default:p%%20w%%3A%%2F%%40%%25@127.0.0.1:%d", port),
+	    3);
 	check_fails(target_of(NULL, "redis://:no@127.0.0.1:%d", port), 2, FAILURE_AUTH,
 	    "authentication failed (WRONGPASS)");
 	check_fails(target_of(NULL, "redis://nobody:no@127.0.0.1:%d", port), 3, FAILURE_AUTH,
@@ -186,7 +187,9 @@ TEST(it_selects_its_database)
 	int port = free_port();
 	pid_t pid = start_plain_redis(port, NULL);
 	struct redis_target *target = target_of(NULL, "redis://127.0.0.1:%d/3", port);
-	struct redis_conn_options options = { .resp_version = 2, .database = -1, .connect_ms = 2000 };
+	struct redis_conn_options options = { .resp_version = 2,
+		.database = -1,
+		.connect_ms = 2000 };
 
 	connect_with(target, &options);
 	CHECK(true_after(&seen.is_ready, 2000));
@@ -472,8 +475,9 @@ TEST(hello_without_setname_is_tried_where_setname_is_refused)
 
 TEST(replies_that_come_byte_by_byte_are_handed_up_whole)
 {
-	static const char text[] = ">2\r\n+invalidate\r\n*1\r\n$1\r\nk\r\n|1\r\n+a\r\n:1\r\n$3\r\n\r\nx\r\n"
-				   "*2\r\n:1\r\n*-1\r\n";
+	static const char text[] =
+	    ">2\r\n+invalidate\r\n*1\r\n$1\r\nk\r\n|1\r\n+a\r\n:1\r\n$3\r\n\r\nx\r\n"
+	    "*2\r\n:1\r\n*-1\r\n";
 	struct fake fake;
 	struct redis_target *target;
 

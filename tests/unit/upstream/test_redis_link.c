@@ -7,20 +7,26 @@
 #define MAX_CALLS 100000
 
 static const struct breaker_policy policy = {
-	.failures = 5, .failure_rate = 50, .open_ms = 60000, .max_open_ms = 60000,
+	.failures = 5,
+	.failure_rate = 50,
+	.open_ms = 60000,
+	.max_open_ms = 60000,
 };
 /* A breaker that stays closed whatever happens, and counts. */
 static const struct breaker_policy patient = {
-	.failures = 1000000, .failure_rate = 101, .open_ms = 60000, .max_open_ms = 60000,
+	.failures = 1000000,
+	.failure_rate = 101,
+	.open_ms = 60000,
+	.max_open_ms = 60000,
 };
 
 struct seen_call {
 	struct redis_call call; /* first: done() gets its address */
 	int ended;              /* how often */
 	enum call_result result;
-	int order;              /* which one it was to end */
-	int more;               /* calls to send from inside done() */
-	bool closes;            /* closes the link from inside done() */
+	int order;   /* which one it was to end */
+	int more;    /* calls to send from inside done() */
+	bool closes; /* closes the link from inside done() */
 	char reply[32];
 };
 
@@ -587,7 +593,8 @@ TEST(a_push_is_no_answer)
 	struct fake fake;
 
 	fake_start(&fake, play_script);
-	set_script(HELLO_REPLY, ">2\r\n+invalidate\r\n*1\r\n$1\r\nk\r\n+PONG\r\n>1\r\n+x\r\n", NULL);
+	set_script(HELLO_REPLY, ">2\r\n+invalidate\r\n*1\r\n$1\r\nk\r\n+PONG\r\n>1\r\n+x\r\n",
+	    NULL);
 	open_link(fake.port, &policy);
 	CHECK(send_one(PING));
 	await(1);

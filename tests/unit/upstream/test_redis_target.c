@@ -134,7 +134,8 @@ TEST(a_unix_socket_has_a_path_and_a_database)
 	redis_target_free(target);
 	check_bad("unix://run/redis.sock", NULL, "a unix:// URL needs an absolute path");
 	check_bad("unix:///0123456789012345678901234567890123456789012345678901234567890123456789"
-		  "01234567890123456789012345678901234567", NULL, "the socket's path is longer");
+		  "01234567890123456789012345678901234567",
+	    NULL, "the socket's path is longer");
 }
 
 TEST(an_unusable_url_is_refused_without_quoting_it)
