@@ -74,12 +74,13 @@ check:
 	@deploy/deps.sh test
 	@tests/check/format
 	@tests/check/floors
+	@tests/check/lint
 	@$(MAKE) --no-print-directory -j2 $(BINARY) unit
 	@tests/run unit
 
 ## format: rewrite the sources as .clang-format says
 format:
-	clang-format -i $(SOURCES) proxy/main.c $(TESTS) $(wildcard include/*/*.h) tests/unit/test.h
+	@find proxy include tests/unit -name '*.[ch]' -exec clang-format -i {} +
 
 ## sanitize: everything under ASan+UBSan, then under TSan
 sanitize:

@@ -17,15 +17,78 @@ header_number(struct slice line, int64_t *number)
 	return slice_to_int64(line, number) && *number >= -1 && *number <= COUNT_MAX;
 }
 
+/* What a type's first byte stands for. */
+enum shape {
+	SHAPE_NONE,
+	SHAPE_LINE,      /* all there is stands in its line */
+	SHAPE_BULK,      /* the line's number is its length */
+	SHAPE_AGGREGATE, /* ... or how many values follow */
+	SHAPE_MAP,       /* ... or how many pairs */
+	SHAPE_ATTRIBUTE, /* pairs that come before a value, and are none themselves */
+};
+
+static enum shape
+shape_of(char type)
+{
+	static const struct {
+		const char *types;
+		enum shape shape;
+	} shapes[] = {
+		{ "+-:,#(_", SHAPE_LINE },
+		{ "$!=", SHAPE_BULK },
+		{ "*~>", SHAPE_AGGREGATE },
+		{ "%", SHAPE_MAP },
+		{ "|", SHAPE_ATTRIBUTE },
+	};
+
+	for (size_t i = 0; type != '\0' && i < sizeof(shapes) / sizeof(shapes[0]); i++) {
+		if (strchr(shapes[i].types, type) != NULL)
+			return shapes[i].shape;
+	}
+	return SHAPE_NONE;
+}
+
+/* The bytes of a bulk string behind its line; *end moves past them. */
+static enum resp_end
+scan_bulk(struct slice bytes, int64_t len, size_t *end)
+{
+	if (len < 0)
+		return RESP_WHOLE;
+	if (bytes.len - *end < (size_t)len + 2)
+		return RESP_PARTIAL;
+	*end += (size_t)len + 2;
+	return bytes.at[*end - 2] == '\r' && bytes.at[*end - 1] == '\n' ? RESP_WHOLE : RESP_BROKEN;
+}
+
+/* How many values are owed more once this one has been read. */
+static int64_t
+owed_by(enum shape shape, int64_t number)
+{
+	int64_t count = number > 0 ? number : 0;
+
+	switch (shape) {
+	case SHAPE_AGGREGATE:
+		return count - 1;
+	case SHAPE_MAP:
+		return 2 * count - 1;
+	case SHAPE_ATTRIBUTE:
+		return 2 * count;
+	default:
+		return -1;
+	}
+}
+
 /* One value's own part: its line, and for the bulk types its bytes. */
 static enum resp_end
 scan_one(struct resp_scan *scan, struct slice bytes)
 {
 	const char *start = bytes.at + scan->at;
 	size_t left = bytes.len - scan->at;
+	enum shape shape = shape_of(*start);
+	int64_t number = 0;
 
 	/* Garbage is told by its first byte, not only when a line ends. */
-	if (strchr("+-:,#(_$!=*~>%|", *start) == NULL || *start == '\0')
+	if (shape == SHAPE_NONE)
 		return RESP_BROKEN;
 	const char *cr = memchr(start, '\r', left);
 	if (cr == NULL)
@@ -33,60 +96,24 @@ scan_one(struct resp_scan *scan, struct slice bytes)
 	size_t line_len = (size_t)(cr - start);
 	if (line_len + 2 > left)
 		return RESP_PARTIAL;
-	if (line_len == 0 || cr[1] != '\n')
+	if (cr[1] != '\n')
+		return RESP_BROKEN;
+	if (shape != SHAPE_LINE &&
+	    !header_number((struct slice){ start + 1, line_len - 1 }, &number))
+		return RESP_BROKEN;
+	if (shape == SHAPE_ATTRIBUTE && number < 0)
 		return RESP_BROKEN;
 
-	struct slice rest = { start + 1, line_len - 1 };
 	size_t end = scan->at + line_len + 2;
-	int64_t number;
-	/* While an attribute is read the value itself is still owed, too. */
-	bool is_value = scan->type == 0 && scan->owed == 1 && *start != '|';
-	char type = *start;
-
-	switch (type) {
-	case '+':
-	case '-':
-	case ':':
-	case ',':
-	case '#':
-	case '(':
-	case '_':
-		scan->owed--;
-		break;
-	case '$':
-	case '!':
-	case '=':
-		if (!header_number(rest, &number))
-			return RESP_BROKEN;
-		if (number >= 0) {
-			if (bytes.len - end < (size_t)number + 2)
-				return RESP_PARTIAL;
-			end += (size_t)number + 2;
-			if (bytes.at[end - 2] != '\r' || bytes.at[end - 1] != '\n')
-				return RESP_BROKEN;
-		}
-		scan->owed--;
-		break;
-	case '*':
-	case '~':
-	case '>':
-	case '%':
-		if (!header_number(rest, &number))
-			return RESP_BROKEN;
-		scan->owed--;
-		if (number > 0)
-			scan->owed += type == '%' ? 2 * number : number;
-		break;
-	case '|': /* comes before a value and is none itself */
-		if (!header_number(rest, &number) || number < 0)
-			return RESP_BROKEN;
-		scan->owed += 2 * number;
-		break;
-	default:
-		return RESP_BROKEN;
+	if (shape == SHAPE_BULK) {
+		enum resp_end bulk = scan_bulk(bytes, number, &end);
+		if (bulk != RESP_WHOLE)
+			return bulk;
 	}
-	if (is_value)
-		scan->type = type;
+	/* While an attribute is read the value itself is still owed, too. */
+	if (scan->type == 0 && scan->owed == 1 && shape != SHAPE_ATTRIBUTE)
+		scan->type = *start;
+	scan->owed += owed_by(shape, number);
 	scan->at = end;
 	return RESP_WHOLE;
 }

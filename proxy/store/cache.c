@@ -312,11 +312,13 @@ cache_expire(struct cache *cache, struct slice key)
 {
 	uint64_t hash = hash_bytes(key);
 	struct shard *shard = shard_lock(cache, hash);
-	struct entry *entry = shard_find(shard, key, SLICE_NONE, hash);
 
 	shard_lease(cache, shard, hash)->version++;
-	if (entry != NULL)
-		entry->value.fresh_until_ms = 0;
+	for (struct entry *entry = *shard_bucket(shard, hash); entry != NULL;
+	     entry = entry->chain) {
+		if (entry_is_of(entry, key, hash))
+			entry->value.fresh_until_ms = 0;
+	}
 	pthread_mutex_unlock(&shard->lock);
 }
 

@@ -6,7 +6,6 @@
 
 #include <assert.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include <event2/event.h>
 #include <event2/event_struct.h>
@@ -21,7 +20,6 @@
 
 /* Reads of one loop turn, so that one busy connection lets the others in. */
 #define READS_PER_TURN 16
-#define RESP_TYPES "+-:$*_,#(!=%~>|"
 
 enum conn_state {
 	CONN_DIALLING, /* RESOLVING to SECURING, in redis_dial.c */
@@ -329,10 +327,6 @@ hand_up(struct redis_conn *conn)
 
 		switch (resp_scan(&conn->scan, bytes)) {
 		case RESP_PARTIAL:
-			/* The scan finds that out at the line's end, which may
-			 * never come. */
-			if (conn->scan.at == 0 && strchr(RESP_TYPES, bytes.at[0]) == NULL)
-				fail_as_not_resp(conn, bytes);
 			return;
 		case RESP_BROKEN:
 			fail_as_not_resp(conn, bytes);

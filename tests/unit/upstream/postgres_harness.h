@@ -19,24 +19,34 @@
 enum { PROFILE, BY_DAY, HASHED, TIMES, SLOW, WRONG, HIDDEN, MAPS };
 
 static struct map_settings maps[MAPS] = {
-	[PROFILE] = { .name = (char *)"profile", .type = MAP_STRING, .query = (char *)
-	    "SELECT id, name, valid_until FROM profiles WHERE id = ANY($1)" },
-	[BY_DAY] = { .name = (char *)"by_day", .type = MAP_STRING, .query = (char *)
-	    "SELECT day, 'on ' || day FROM unnest($1::date[]) day" },
-	[HASHED] = { .name = (char *)"hashed", .type = MAP_HASH, .query = (char *)
-	    "SELECT id, name, valid_until::timestamp, 7 AS seats, NULL AS note FROM profiles WHERE id = ANY($1)" },
-	[TIMES] = { .name = (char *)"times", .type = MAP_STRING, .query = (char *)
-	    "SELECT id, 'x', 'extra', at::timestamptz AS valid_until FROM unnest($1::text[]) WITH ORDINALITY"
-	    " AS t(id, n), (VALUES (1, 'infinity'), (2, '-infinity'), (3, NULL),"
-	    " (4, '2026-11-22 14:00:00.25+02'), (5, '0044-03-15 00:00:00+00 BC')) v(i, at)"
-	    " WHERE t.id = v.i::text" },
-	[SLOW] = { .name = (char *)"slow", .type = MAP_STRING, .query = (char *)
-	    "SELECT id, 'slept' FROM unnest($1::text[]) id, LATERAL (SELECT pg_sleep(id::float8)) s"
-	    " WHERE id ~ '^[0-9.]+$'" },
-	[WRONG] = { .name = (char *)"wrong", .type = MAP_STRING, .query = (char *)
-	    "SELECT id, name FROM no_such_table WHERE id = ANY($1)" },
-	[HIDDEN] = { .name = (char *)"hidden", .type = MAP_STRING, .query = (char *)
-	    "SELECT id, value FROM hidden WHERE id = ANY($1)" },
+	[PROFILE] = { .name = (char *)"profile",
+	    .type = MAP_STRING,
+	    .query = (char *)"SELECT id, name, valid_until FROM profiles WHERE id = ANY($1)" },
+	[BY_DAY] = { .name = (char *)"by_day",
+	    .type = MAP_STRING,
+	    .query = (char *)"SELECT day, 'on ' || day FROM unnest($1::date[]) day" },
+	[HASHED] = { .name = (char *)"hashed",
+	    .type = MAP_HASH,
+	    .query = (char
+		    *)"SELECT id, name, valid_until::timestamp, 7 AS seats, NULL AS note FROM profiles WHERE id = ANY($1)" },
+	[TIMES] = { .name = (char *)"times",
+	    .type = MAP_STRING,
+	    .query = (char
+		    *)"SELECT id, 'x', 'extra', at::timestamptz AS valid_until FROM unnest($1::text[]) WITH ORDINALITY"
+		      " AS t(id, n), (VALUES (1, 'infinity'), (2, '-infinity'), (3, NULL),"
+		      " (4, '2026-11-22 14:00:00.25+02'), (5, '0044-03-15 00:00:00+00 BC')) v(i, at)"
+		      " WHERE t.id = v.i::text" },
+	[SLOW] = { .name = (char *)"slow",
+	    .type = MAP_STRING,
+	    .query = (char
+		    *)"SELECT id, 'slept' FROM unnest($1::text[]) id, LATERAL (SELECT pg_sleep(id::float8)) s"
+		      " WHERE id ~ '^[0-9.]+$'" },
+	[WRONG] = { .name = (char *)"wrong",
+	    .type = MAP_STRING,
+	    .query = (char *)"SELECT id, name FROM no_such_table WHERE id = ANY($1)" },
+	[HIDDEN] = { .name = (char *)"hidden",
+	    .type = MAP_STRING,
+	    .query = (char *)"SELECT id, value FROM hidden WHERE id = ANY($1)" },
 };
 
 static struct event_base *base;
@@ -84,8 +94,10 @@ ask(struct asked *asked, int map, const char *id)
 	memset(asked, 0, sizeof(*asked));
 	snprintf(asked->id, sizeof(asked->id), "%s", id);
 	asked->asked_ms = clock_mono_ms();
-	asked->lookup = (struct lookup){ .map = &maps[map], .id = slice_of(asked->id),
-		.due_ms = asked->asked_ms + settings.postgres.budget_ms, .done = on_done };
+	asked->lookup = (struct lookup){ .map = &maps[map],
+		.id = slice_of(asked->id),
+		.due_ms = asked->asked_ms + settings.postgres.budget_ms,
+		.done = on_done };
 	is_inside_call = true;
 	postgres_lookup(pool, &asked->lookup);
 	is_inside_call = false;
@@ -115,12 +127,12 @@ turn(void)
 	event_base_loop(base, EVLOOP_ONCE);
 }
 
-#define UNTIL(claim, limit_ms)                                                        \
-	do {                                                                          \
-		int64_t until_ = clock_mono_ms() + (limit_ms);                        \
-		while (!(claim) && clock_mono_ms() < until_)                          \
-			turn();                                                       \
-		CHECK(claim);                                                         \
+#define UNTIL(claim, limit_ms) \
+	do { \
+		int64_t until_ = clock_mono_ms() + (limit_ms); \
+		while (!(claim) && clock_mono_ms() < until_) \
+			turn(); \
+		CHECK(claim); \
 	} while (0)
 
 static inline void
@@ -206,8 +218,8 @@ settle(void)
 	UNTIL(counter_get(&metrics.pool_in_use) == 0, 2000);
 }
 
-#define NEEDS_SERVERS                                                                 \
-	if (!has_servers)                                                             \
+#define NEEDS_SERVERS \
+	if (!has_servers) \
 	return
 
 TEST(servers_start_or_everything_is_skipped)
@@ -217,15 +229,17 @@ TEST(servers_start_or_everything_is_skipped)
 		printf("SKIPPED: no Postgres and PgBouncer to be started here\n");
 		return;
 	}
-	CHECK_TEXT(sql("CREATE TABLE profiles (id bigint PRIMARY KEY, name text, valid_until timestamptz);"
-	               "INSERT INTO profiles SELECT i, 'user ' || i FROM generate_series(1, 3000) i;"
-	               "UPDATE profiles SET valid_until = '2026-11-22 14:00:00.5+00' WHERE id = 7;"
-	               "UPDATE profiles SET name = NULL WHERE id = 9;"
-	               "UPDATE profiles SET name = U&'\\20AC' WHERE id = 11;" /* not in LATIN1 */
-	               "CREATE TABLE hidden (id bigint, value text);"
-	               "INSERT INTO hidden VALUES (1, 'one');"
-	               "ALTER TABLE hidden ENABLE ROW LEVEL SECURITY;"
-	               "GRANT SELECT ON profiles, hidden TO app"), "");
+	CHECK_TEXT(
+	    sql("CREATE TABLE profiles (id bigint PRIMARY KEY, name text, valid_until timestamptz);"
+		"INSERT INTO profiles SELECT i, 'user ' || i FROM generate_series(1, 3000) i;"
+		"UPDATE profiles SET valid_until = '2026-11-22 14:00:00.5+00' WHERE id = 7;"
+		"UPDATE profiles SET name = NULL WHERE id = 9;"
+		"UPDATE profiles SET name = U&'\\20AC' WHERE id = 11;" /* not in LATIN1 */
+		"CREATE TABLE hidden (id bigint, value text);"
+		"INSERT INTO hidden VALUES (1, 'one');"
+		"ALTER TABLE hidden ENABLE ROW LEVEL SECURITY;"
+		"GRANT SELECT ON profiles, hidden TO app"),
+	    "");
 }
 
 /* One lookup after the other until the breaker opens; none exceeds its time. */
@@ -261,7 +275,7 @@ static inline const char *
 count_sleeping(void)
 {
 	return sql("SELECT count(*) FROM pg_stat_activity WHERE state = 'active'"
-	           " AND query LIKE '%%LATERAL (SELECT pg_sleep%%' AND pid <> pg_backend_pid()");
+		   " AND query LIKE '%%LATERAL (SELECT pg_sleep%%' AND pid <> pg_backend_pid()");
 }
 
 #endif

@@ -59,7 +59,8 @@ become_postgres(void)
 {
 	struct passwd *user = getpwnam("postgres");
 
-	if (geteuid() == 0 && (user == NULL || setgid(user->pw_gid) != 0 || setuid(user->pw_uid) != 0))
+	if (geteuid() == 0 &&
+	    (user == NULL || setgid(user->pw_gid) != 0 || setuid(user->pw_uid) != 0))
 		_exit(127);
 }
 
@@ -182,7 +183,8 @@ wait_for_server(const char *host, int port)
 	char conninfo[256];
 
 	snprintf(conninfo, sizeof(conninfo),
-	    "host=%s port=%d user=app password=secret dbname=postgres connect_timeout=2", host, port);
+	    "host=%s port=%d user=app password=secret dbname=postgres connect_timeout=2", host,
+	    port);
 	for (int i = 0; i < 300; i++) {
 		PGconn *pg = PQconnectdb(conninfo);
 		bool is_up = PQstatus(pg) == CONNECTION_OK ||
@@ -203,9 +205,9 @@ start_postgres(void)
 	snprintf(program, sizeof(program), "%s/postgres", postgres_bin);
 	snprintf(data, sizeof(data), "%s/data", servers_dir);
 	snprintf(port, sizeof(port), "%d", postgres_server.port);
-	const char *const argv[] = { program, "-D", data, "-p", port, "-k", servers_dir,
-		"-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "max_connections=40",
-		"-c", "max_wal_senders=0", "-c", "autovacuum=off", NULL };
+	const char *const argv[] = { program, "-D", data, "-p", port, "-k", servers_dir, "-c",
+		"listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "max_connections=40", "-c",
+		"max_wal_senders=0", "-c", "autovacuum=off", NULL };
 	postgres_server.pid = spawn("postgres", argv);
 	return wait_for_server(servers_dir, postgres_server.port);
 }
@@ -247,7 +249,8 @@ find_programs(void)
 	bool is_there = glob("/usr/lib/postgresql/*/bin/initdb", 0, NULL, &found) == 0;
 
 	if (is_there) {
-		snprintf(postgres_bin, sizeof(postgres_bin), "%s", found.gl_pathv[found.gl_pathc - 1]);
+		snprintf(postgres_bin, sizeof(postgres_bin), "%s",
+		    found.gl_pathv[found.gl_pathc - 1]);
 		*strrchr(postgres_bin, '/') = '\0';
 	}
 	globfree(&found);
@@ -282,9 +285,9 @@ start_servers(void)
 	 * PgBouncer starts, which remembers what it finds. */
 	return run("initdb", argv) && start_postgres() &&
 	    sql("CREATE ROLE app LOGIN PASSWORD 'secret';"
-	        "ALTER ROLE app SET datestyle = 'German, DMY';"
-	        "ALTER ROLE app SET timezone = 'Asia/Tokyo';"
-	        "ALTER ROLE app SET client_encoding = 'LATIN1'")[0] == '\0' &&
+		"ALTER ROLE app SET datestyle = 'German, DMY';"
+		"ALTER ROLE app SET timezone = 'Asia/Tokyo';"
+		"ALTER ROLE app SET client_encoding = 'LATIN1'")[0] == '\0' &&
 	    start_pgbouncer();
 }
 

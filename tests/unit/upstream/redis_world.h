@@ -176,7 +176,7 @@ struct fake {
 	int port;
 	int listener;
 	int accepted;
-	int fd; /* the newest connection; -1: none */
+	int fd;       /* the newest connection; -1: none */
 	bool is_deaf; /* reads nothing */
 	void (*on_bytes)(struct fake *fake, const char *bytes, size_t len);
 	int commands; /* for on_bytes to count with */
@@ -229,8 +229,7 @@ fake_start(struct fake *fake, void (*on_bytes)(struct fake *, const char *, size
 {
 	*fake = (struct fake){ .fd = -1, .on_bytes = on_bytes };
 	fake->listener = listen_free(&fake->port);
-	fake->accepts =
-	    event_new(base, fake->listener, EV_READ | EV_PERSIST, on_fake_accept, fake);
+	fake->accepts = event_new(base, fake->listener, EV_READ | EV_PERSIST, on_fake_accept, fake);
 	event_add(fake->accepts, NULL);
 }
 
