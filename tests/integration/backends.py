@@ -186,11 +186,11 @@ class Postgres(Process):
             self.cont()
 
     def end(self):
-        """Orderly, so that its children are waited for."""
+        """At once, but by itself, so that it waits for its children."""
         if self.is_running():
             if self.is_stopped:
                 self.cont()
-            os.kill(self.pid, signal.SIGINT)
+            os.kill(self.pid, signal.SIGQUIT)
             self.wait(10)
         self.kill9()
 

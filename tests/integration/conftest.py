@@ -24,6 +24,7 @@ TEST_SECONDS = int(os.environ.get("SIDECAR_TEST_SECONDS", "60"))
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "seconds(n): this test may take n seconds")
+    config.addinivalue_line("markers", "alone: measures time; not beside other tests")
 
 
 # A time limit for each test, because pytest-timeout may not be installed: an
@@ -51,6 +52,36 @@ def pytest_runtest_call(item):
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
         faulthandler.cancel_dump_traceback_later()
+
+
+# The parts of a run, for tests/run: "alone" are the files that measure time
+# (pytestmark = pytest.mark.alone), "1/3" is one of three shares of all others.
+# Whole files, so that what a file shares is made once.
+
+
+def shares_of(items, count):
+    files = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    shares = [[] for _ in range(count)]
+    for path in sorted(files, key=lambda path: (-len(files[path]), path.name)):
+        min(shares, key=len).extend(files[path])
+    return shares
+
+
+def pytest_collection_modifyitems(config, items):
+    part = os.environ.get("SIDECAR_TEST_PART")
+    if not part:
+        return
+    alone = [item for item in items if item.get_closest_marker("alone")]
+    if part == "alone":
+        chosen = alone
+    else:
+        number, count = map(int, part.split("/"))
+        others = [item for item in items if not item.get_closest_marker("alone")]
+        chosen = shares_of(others, count)[number - 1]
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    items[:] = chosen
 
 
 # The numbers for tests/run: a test is passed, failed or skipped, once.

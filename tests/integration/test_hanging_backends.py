@@ -12,6 +12,8 @@ import resp
 from processes import eventually
 from sidecar import BUSY_CACHE
 
+pytestmark = pytest.mark.alone
+
 # One reply of Postgres: "no TLS", "authenticated", "ready"; for the drip.
 POSTGRES_GREETING = b"N" + b"R\0\0\0\x08\0\0\0\0" + b"Z\0\0\0\x05I"
 

@@ -11,6 +11,8 @@ import pytest
 import resp
 from processes import eventually, free_port
 
+pytestmark = pytest.mark.alone
+
 
 def refuses(sidecar):
     with socket.socket() as probe:

@@ -7,6 +7,8 @@ import pytest
 from processes import eventually
 from sidecar import BUSY_CACHE
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.mark.seconds(90)
 def test_ten_crashes_of_redis_under_10000_reads_a_second_harm_no_read(

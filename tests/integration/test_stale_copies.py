@@ -24,6 +24,7 @@ def take_down(redis, postgres, sidecar):
 
 
 def test_a_stale_copy_is_served_and_says_so_with_its_age(warm, redis, postgres, plans):
+    asked_at = time.monotonic()
     assert warm.get("plan:20") == plans.bytes(20)
     read_at = time.monotonic()
     take_down(redis, postgres, warm)
@@ -31,19 +32,19 @@ def test_a_stale_copy_is_served_and_says_so_with_its_age(warm, redis, postgres, 
     time.sleep(0.5)
     earliest = (time.monotonic() - read_at) * 1000
     value, rung, age = warm.rung("plan:20")
-    latest = (time.monotonic() - read_at) * 1000
+    latest = (time.monotonic() - asked_at) * 1000
     assert (value, rung) == (plans.bytes(20), "stale")
-    assert earliest - 60 <= age <= latest + 60, f"{earliest} <= {age} <= {latest}"
+    assert earliest - 5 <= age <= latest + 5, f"{earliest} <= {age} <= {latest}"
     assert warm.get("plan:20") == plans.bytes(20)
     assert warm.metric("sidecar_answers_total", rung="stale") >= 1
 
 
 def test_past_the_stale_time_the_answer_is_free(warm, redis, postgres, plans):
+    asked_at = time.monotonic()
     warm.get("plan:20")
-    read_at = time.monotonic()
+    end = time.monotonic() + TTL * 1.1 + STALE
     take_down(redis, postgres, warm)
-    end = read_at + TTL * 1.1 + STALE
-    while time.monotonic() < read_at + TTL * 0.9 + STALE - 0.1:
+    while time.monotonic() < asked_at + TTL * 0.9 + STALE - 0.3:
         assert warm.get("plan:20") == plans.bytes(20)
         time.sleep(0.02)
     time.sleep(max(0.0, end - time.monotonic()) + 0.1)
