@@ -28,7 +28,7 @@ TESTS := $(sort $(wildcard tests/unit/*/test_*.c))
 TEST_PROGRAMS := $(TESTS:tests/unit/%.c=$(BUILD)/unit/%)
 BINARY ?= sidecar
 
-.PHONY: all run test check sanitize deps install clean help unit format fuzz compat
+.PHONY: all run test check sanitize deps install clean help unit format fuzz compat bench
 
 all:
 	@$(MAKE) --no-print-directory deps
@@ -91,6 +91,12 @@ sanitize:
 fuzz:
 	@deploy/deps.sh test
 	@tests/fuzz/run
+
+## bench: the numbers in the README, measured here
+bench:
+	@deploy/deps.sh test
+	@$(MAKE) --no-print-directory -j2 $(BINARY)
+	@/usr/bin/python3 -m pytest -p no:cacheprovider -q -s tests/integration/bench_measures.py
 
 ## compat: Redis's own test suite, directly and through a sidecar
 compat:

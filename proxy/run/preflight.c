@@ -50,6 +50,11 @@ bool
 preflight_targets(const struct settings *settings, struct backends *backends, char *error,
     size_t size)
 {
+	/* What is asked to be encrypted is not served in the clear. */
+	if (settings->listen.tls_cert[0] != '\0') {
+		snprintf(error, size, "[listen] tls_cert: this version has no TLS for clients");
+		return false;
+	}
 	return redis_target(settings, backends, error, size) &&
 	    postgres_url(settings, backends, error, size);
 }
@@ -64,11 +69,13 @@ preflight_warn(const struct settings *settings)
 	} unserved[] = {
 		{ "[snapshot] file", settings->snapshot.file[0] != '\0' },
 		{ "[warm] query", settings->warm.query[0] != '\0' },
+		{ "[limits]",
+		    settings->limits.per_user.count > 0 || settings->limits.per_ip.count > 0 },
 	};
 
 	for (size_t i = 0; i < sizeof(unserved) / sizeof(unserved[0]); i++) {
 		if (unserved[i].is_set)
-			log_warn("%s has no effect in this version", unserved[i].name);
+			log_info("%s has no effect in this version", unserved[i].name);
 	}
 }
 
