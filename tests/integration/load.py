@@ -4,8 +4,9 @@ A process of its own, so that nothing in pytest slows it down. One thread and
 one poll loop over `connections` sockets; each tick sends what is due by the
 clock in small pipelined batches, whether earlier answers have come or not (an
 open loop: a stall shows as latency, not as a lower rate). Latency runs from
-send to the arrival of the reply in this process; `gap_ms` is the longest time
-this process itself did not run its loop, the noise of the machine.
+send to the arrival of the reply in this process, less the time for which this
+process itself was not let run meanwhile; `gap_ms` is the longest such time, the
+noise of the machine.
 
 Run with a JSON object of settings; stops at end of file on standard input,
 waits for the last answers and prints one JSON object.
@@ -32,7 +33,7 @@ class Connection:
         self.socket = socket.create_connection(tuple(address))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.setblocking(False)
-        self.waiting = collections.deque()  # (number, time sent)
+        self.waiting = collections.deque()  # (number, time sent, self.stalled then)
         self.buffer = b""
         self.unsent = b""
         self.is_open = True
@@ -62,6 +63,17 @@ class Load:
         self.latencies = []
         self.slow = []  # (seconds since start, latency in ms, number)
         self.gap = 0.0
+        self.last_turn = 0.0
+        self.stalled = 0.0  # how long in all this process was not let run
+
+    def note_turn(self, waited):
+        """Between two turns lies `waited` by intention; the rest is the machine's noise."""
+        now = time.monotonic()
+        lost = now - self.last_turn - waited
+        if lost > 0.005:
+            self.stalled += lost
+            self.gap = max(self.gap, lost)
+        self.last_turn = now
 
     def choose(self):
         if self.hot and self.random.random() < 0.5:
@@ -77,7 +89,7 @@ class Load:
             due -= count
             numbers = [self.choose() for _ in range(count)]
             now = time.monotonic()
-            connection.waiting.extend((number, now) for number in numbers)
+            connection.waiting.extend((number, now, self.stalled) for number in numbers)
             self.sent += count
             if not connection.is_open:
                 continue
@@ -127,8 +139,8 @@ class Load:
                 value = None
                 line = data[at:end]
                 at = end + 2
-            number, sent = waiting.popleft()
-            latency = now - sent
+            number, sent, stalled = waiting.popleft()
+            latency = now - sent - (self.stalled - stalled)
             self.answered += 1
             self.latencies.append(latency)
             if latency > 0.1:
@@ -144,7 +156,10 @@ class Load:
         connection.buffer = data[at:]
 
     def turn(self, seconds):
-        for key, _ in self.selector.select(seconds):
+        started = time.monotonic()
+        ready = self.selector.select(seconds)
+        self.note_turn(min(seconds, time.monotonic() - started))
+        for key, _ in ready:
             if key.data is not None:
                 self.receive(key.data)
         for connection in self.connections:
@@ -153,12 +168,11 @@ class Load:
 
     def run(self):
         self.selector.register(sys.stdin, selectors.EVENT_READ, None)
-        self.start = last = time.monotonic()
+        self.start = self.last_turn = time.monotonic()
         print("started", flush=True)
         while True:
+            self.note_turn(0)
             now = time.monotonic()
-            self.gap = max(self.gap, now - last)
-            last = now
             self.send_due(int((now - self.start) * self.rate) - self.sent)
             ready = self.selector.select(0)
             for key, _ in ready:

@@ -45,6 +45,7 @@ class Readers(Process):
         """
         report = self.finish()
         slow = slowness()
-        assert report["p99_ms"] < (deadline_ms + 50) * slow, report
-        assert report["max_ms"] < (deadline_ms + 300) * slow + report["gap_ms"], report
+        noise = min(report["gap_ms"], 200)  # what was done to this process, too
+        assert report["p99_ms"] < (deadline_ms + 50) * slow + noise, report
+        assert report["max_ms"] < (deadline_ms + 300) * slow + noise, report
         return report

@@ -200,6 +200,11 @@ class Sidecar(Process):
         assert isinstance(reply, list) and len(reply) == 3, reply
         return reply[0], reply[1].decode(), reply[2]
 
+    def keep(self, *keys):
+        """Until memory holds them: a fill that crosses news of its key is not kept."""
+        for key in keys:
+            eventually(lambda key=key: self.rung(key)[1] == "memory", what=f"{key} in memory")
+
     def explain(self, key):
         return to_map(self.call("SIDECAR", "EXPLAIN", key))
 

@@ -16,7 +16,7 @@ def read_all(sidecar, keys, expected, window=500):
 def test_after_three_times_as_many_users_there_are_exactly_max_entries(
         max_entries, redis, plans, start_sidecar):
     sidecar = start_sidecar(redis={"url": redis.url, "budget": "5s"},
-                            cache={"max_entries": max_entries}, ladder={"deadline": "5s"})
+                            cache={"max_entries": max_entries, "coherence": "ttl"}, ladder={"deadline": "5s"})
     numbers = range(1, 3 * max_entries + 1)
     with redis.client(timeout=20) as client:
         client.pipeline([("SET", f"plan:{number}", plans.text(number)) for number in numbers])
@@ -29,7 +29,7 @@ def test_after_three_times_as_many_users_there_are_exactly_max_entries(
 
 def test_the_users_of_postgres_are_bounded_as_well(redis, pgbouncer, plans, start_sidecar):
     redis.kill9()
-    sidecar = start_sidecar(redis={"url": redis.url}, cache={"max_entries": 100},
+    sidecar = start_sidecar(redis={"url": redis.url}, cache={"max_entries": 100, "coherence": "ttl"},
                             postgres={"url": pgbouncer.url, "budget": "5s"},
                             ladder={"deadline": "5s"})
     read_all(sidecar, [f"plan:{number}" for number in range(1, 301)],
@@ -40,7 +40,7 @@ def test_the_users_of_postgres_are_bounded_as_well(redis, pgbouncer, plans, star
 def test_missing_rows_are_bounded_as_well(redis, pgbouncer, start_sidecar):
     """Whoever asks for ids that do not exist fills no memory."""
     sidecar = start_sidecar(redis={"url": redis.url, "budget": "5s"},
-                            cache={"max_entries": 100}, ladder={"deadline": "5s"},
+                            cache={"max_entries": 100, "coherence": "ttl"}, ladder={"deadline": "5s"},
                             postgres={"url": pgbouncer.url, "budget": "5s"})
     read_all(sidecar, [f"plan:{number}" for number in range(10_000, 10_300)],
              lambda keys: [None] * len(keys), window=50)
@@ -48,7 +48,7 @@ def test_missing_rows_are_bounded_as_well(redis, pgbouncer, start_sidecar):
 
 
 def test_the_hottest_stay(redis, plans, start_sidecar):
-    sidecar = start_sidecar(redis={"url": redis.url}, cache={"max_entries": 200},
+    sidecar = start_sidecar(redis={"url": redis.url}, cache={"max_entries": 200, "coherence": "ttl"},
                             server={"threads": 1})
     with redis.client() as client:
         client.pipeline([("SET", f"plan:{number}", plans.text(number)) for number in range(1, 2001)])
@@ -66,7 +66,7 @@ def test_bytes_stay_within_max_memory(size, redis, start_sidecar):
     limit = 1 << 20
     sizes = [10, 300, 5000, 60_000] if size == "mixed" else [size]
     sidecar = start_sidecar(redis={"url": redis.url, "budget": "5s"},
-                            cache={"max_memory": "1mb"}, ladder={"deadline": "5s"})
+                            cache={"max_memory": "1mb", "coherence": "ttl"}, ladder={"deadline": "5s"})
     count = max(100, 3 * limit // (sum(sizes) // len(sizes) + 150))
     keys = [f"blob:{number}" for number in range(count)]
     with redis.client(timeout=20) as client:
@@ -87,7 +87,7 @@ def test_bytes_stay_within_max_memory(size, redis, start_sidecar):
 def test_memory_of_the_process_follows_max_memory(redis, start_sidecar):
     """The count of bytes is not a claim only: 160 MB are read through 8 MB."""
     sidecar = start_sidecar(redis={"url": redis.url, "budget": "5s"},
-                            cache={"max_memory": "8mb"}, ladder={"deadline": "5s"})
+                            cache={"max_memory": "8mb", "coherence": "ttl"}, ladder={"deadline": "5s"})
     with redis.client(timeout=20) as client:
         client.pipeline([("SET", f"blob:{number}", "x" * 20_000) for number in range(2000)])
     before = sidecar.memory_bytes()
@@ -101,7 +101,7 @@ def test_memory_of_the_process_follows_max_memory(redis, start_sidecar):
 
 
 def test_larger_than_max_value_passes_through_uncached(redis, start_sidecar):
-    sidecar = start_sidecar(redis={"url": redis.url}, cache={"max_value": "1kb"})
+    sidecar = start_sidecar(redis={"url": redis.url}, cache={"max_value": "1kb", "coherence": "ttl"})
     redis.call("SET", "small", "s" * 1024)
     redis.call("SET", "large", "l" * 1025)
     for _ in range(3):
@@ -112,7 +112,7 @@ def test_larger_than_max_value_passes_through_uncached(redis, start_sidecar):
 
 
 def test_what_keys_excludes_is_not_cached(redis, start_sidecar):
-    sidecar = start_sidecar(redis={"url": redis.url}, cache={"keys": "a:* b:* !a:secret:*"})
+    sidecar = start_sidecar(redis={"url": redis.url}, cache={"keys": "a:* b:* !a:secret:*", "coherence": "ttl"})
     for key in ("a:1", "b:1", "a:secret:1", "c:1"):
         redis.call("SET", key, "v")
     for _ in range(3):
