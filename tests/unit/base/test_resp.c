@@ -197,15 +197,38 @@ TEST(garbage_is_told_by_its_first_byte)
 	CHECK_INT(scan_text("$"), RESP_PARTIAL);
 }
 
-TEST(a_line_without_an_end_is_given_up)
+/* The header of anything longer than itself is short. */
+TEST(a_header_without_an_end_is_given_up)
 {
-	struct resp_scan scan;
+	static const char types[] = "$*%~>|=!";
 	char *line = malloc(70000);
 
-	memset(line, 'x', 70000);
+	for (const char *type = types; *type != '\0'; type++) {
+		struct resp_scan scan;
+		memset(line, '1', 70000);
+		line[0] = *type;
+		CHECK_INT(scan_whole(&scan, slice_make(line, 20)), RESP_PARTIAL);
+		CHECK_INT(scan_whole(&scan, slice_make(line, 70000)), RESP_BROKEN);
+	}
+	free(line);
+}
+
+/* A script may answer so: redis.status_reply(string.rep('x', 1000000)). */
+TEST(a_line_of_a_megabyte_in_pieces_is_a_line)
+{
+	size_t len = 1000000;
+	char *line = malloc(len);
+	struct resp_scan scan;
+
+	memset(line, 'x', len);
 	line[0] = '+';
-	CHECK_INT(scan_whole(&scan, slice_make(line, 65536)), RESP_PARTIAL);
-	CHECK_INT(scan_whole(&scan, slice_make(line, 70000)), RESP_BROKEN);
+	memcpy(line + len - 2, "\r\n", 2);
+	CHECK_INT(scan_whole(&scan, slice_make(line, len)), RESP_WHOLE);
+	resp_scan_start(&scan);
+	for (size_t part = 16384; part < len; part += 16384)
+		CHECK_INT(scan_within(&scan, slice_make(line, part)), RESP_PARTIAL);
+	CHECK_INT(scan_within(&scan, slice_make(line, len)), RESP_WHOLE);
+	CHECK_INT(scan.at, len);
 	free(line);
 }
 
