@@ -1,7 +1,8 @@
 /* See resp.h. Pure. */
 #include "base/resp.h"
 
-#define LINE_MAX_BYTES 65536 /* of a header, simple string or error line */
+#define LINE_MAX_BYTES (32 << 20) /* of a status or an error: a script may give long ones */
+#define HEADER_MAX_BYTES 64       /* of a line that is only a number */
 #define COUNT_MAX (INT64_C(1) << 40)
 
 void
@@ -78,6 +79,12 @@ owed_by(enum shape shape, int64_t number)
 	}
 }
 
+static size_t
+longest_line(enum shape shape)
+{
+	return shape == SHAPE_LINE ? LINE_MAX_BYTES : HEADER_MAX_BYTES;
+}
+
 /* One value's own part: its line, and for the bulk types its bytes. */
 static enum resp_end
 scan_one(struct resp_scan *scan, struct slice bytes)
@@ -92,7 +99,7 @@ scan_one(struct resp_scan *scan, struct slice bytes)
 		return RESP_BROKEN;
 	const char *cr = memchr(start, '\r', left);
 	if (cr == NULL)
-		return left > LINE_MAX_BYTES ? RESP_BROKEN : RESP_PARTIAL;
+		return left > longest_line(shape) ? RESP_BROKEN : RESP_PARTIAL;
 	size_t line_len = (size_t)(cr - start);
 	if (line_len + 2 > left)
 		return RESP_PARTIAL;
