@@ -241,10 +241,10 @@ def test_ttl_zero_fills_no_redis(redis, pgbouncer, plans, start_sidecar):
 
 def test_a_newer_value_in_redis_is_not_overwritten_by_a_fill(
         redis, pgbouncer, proxy_for, plans, start_sidecar):
-    """Another app writes the key while Postgres is being asked."""
+    """Another app writes the key while Postgres is being asked, and nobody tells of it."""
     proxy = proxy_for(pgbouncer)
     sidecar = start_sidecar(
-        redis={"url": redis.url}, ladder={"deadline": "5s"},
+        redis={"url": redis.url}, ladder={"deadline": "5s"}, cache={"coherence": "ttl"},
         postgres={"url": pgbouncer.postgres.url_for(proxy.port), "budget": "4s"})
     plans.set(7777, "plus")
     sidecar.get("plan:1")
