@@ -13,6 +13,7 @@ struct awaited {
 	struct session_effect effect;
 	int64_t due_ms; /* TIME_NEVER: it may block */
 	bool ends_writes, is_flush;
+	size_t begun;              /* session->begun when it was sent */
 	struct deferred *deferred; /* what it stands in for; NULL: itself */
 };
 
@@ -24,9 +25,10 @@ struct session {
 	size_t waiting_commands;
 	struct awaited *first, *last;
 	struct deadline due; /* of the oldest command that does not block */
+	size_t begun, ended; /* keys, so far */
 	struct buf written;  /* keys begun and not ended: length and bytes in turn */
 	int resp, resp_at_start;
-	bool is_id_lent;
+	bool is_id_lent, is_paused;
 	struct session_waiter *waiters; /* for the id */
 	struct deferred *deferred;      /* queued in MULTI, to be run when EXEC is answered */
 	bool has_deferred;
@@ -43,7 +45,7 @@ void session_forward(struct session *session, const struct request_parser *parse
 void session_defer(struct session *session, const struct request_parser *parser,
     const struct session_effect *effect);
 /* What was written has been answered, or never will be. */
-void session_end_writes(struct session *session);
+void session_end_writes(struct session *session, size_t up_to);
 /* Another command is the oldest now: its time counts. */
 void session_watch_oldest(struct session *session);
 

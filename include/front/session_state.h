@@ -42,6 +42,7 @@ struct session_effect {
 };
 
 struct session_state {
+	bool is_uncertain; /* what was queued in MULTI may have changed the connection */
 	bool is_in_multi, is_watching, is_monitoring, is_tracking, has_flushed;
 	bool is_broadcast, is_target; /* of tracking; others redirect theirs to it */
 	int64_t redirect, database;
@@ -67,8 +68,10 @@ enum session_reply session_state_reply(struct session_state *state, struct sessi
  * redirected instead of Redis's. */
 void session_state_copy(const struct session_state *state, const struct session_effect *oldest,
     struct slice reply, struct buf *out);
-/* A flush has been answered, or queued: then EXEC is what carries it out. */
-void session_state_flush(struct session_state *state, struct cache *cache, bool is_flush);
+/* A flush has been answered, or queued (then EXEC carries it out), or EXEC has
+ * been: true when everything was dropped just now. */
+bool session_state_flush(struct session_state *state, struct cache *cache, bool is_flush,
+    bool is_queued);
 bool session_state_is_subscribed(const struct session_state *state);
 bool session_state_is_kept(const struct session_state *state);
 

@@ -1,6 +1,7 @@
 /* See session.h. session_state.c knows what commands and replies do to the
  * state; here is how they travel. */
 #include "front/session_inside.h"
+#include "ladder/keeper.h"
 
 #include <stdlib.h>
 
@@ -39,7 +40,7 @@ static void
 dispose(struct session *session, bool is_clean)
 {
 	deadlines_remove(session_ladder(session)->deadlines, &session->due);
-	session_end_writes(session);
+	session_end_writes(session, session->begun);
 	if (is_clean && session->resp == session->resp_at_start && !session->is_id_lent)
 		dedicated_give_back(session->dedicated);
 	else
@@ -114,10 +115,13 @@ take_off_oldest(struct session *session)
 	if (session->first == NULL)
 		session->last = NULL;
 	if (awaited->ends_writes)
-		session_end_writes(session);
-	if (awaited->is_flush || awaited->effect.ends_multi)
-		session_state_flush(&session->state, session_ladder(session)->backends->cache,
-		    awaited->is_flush);
+		session_end_writes(session, awaited->begun);
+	struct backends *backends = session_ladder(session)->backends;
+	bool may_have_flushed = awaited->is_flush || awaited->effect.ends_multi;
+	if (may_have_flushed &&
+	    session_state_flush(&session->state, backends->cache, awaited->is_flush,
+		!awaited->ends_writes))
+		keeper_publish(backends->keeper, SLICE_NONE);
 	deferred_free(awaited->deferred);
 	free(awaited);
 	session_watch_oldest(session);
@@ -342,6 +346,7 @@ session_unsent(const struct session *session)
 void
 session_pause(struct session *session, bool is_paused)
 {
+	session->is_paused = is_paused;
 	/* Its greeting has to be read in any case. */
 	if (dedicated_is_ready(session->dedicated))
 		dedicated_pause(session->dedicated, is_paused);

@@ -27,25 +27,24 @@ begin_key(struct slice key, void *arg)
 
 	cache_write_begin(backends->cache, key);
 	journal_note_write(backends->journal, key, 0);
+	session->begun++;
 	buf_append(&session->written, &len, sizeof(len));
 	buf_append_slice(&session->written, key);
 	counter_add(&session_ladder(session)->metrics->invalidated_write, 1);
 }
 
 void
-session_end_writes(struct session *session)
+session_end_writes(struct session *session, size_t up_to)
 {
-	struct slice rest = buf_slice(&session->written);
-
-	while (rest.len > 0) {
+	for (; session->ended < up_to; session->ended++) {
+		struct slice rest = buf_slice(&session->written);
 		size_t len;
 		memcpy(&len, rest.at, sizeof(len));
 		struct slice key = { rest.at + sizeof(len), len };
 		cache_write_end(session_ladder(session)->backends->cache, key);
 		keeper_publish(session_ladder(session)->backends->keeper, key);
-		rest = slice_make(rest.at + sizeof(len) + len, rest.len - sizeof(len) - len);
+		buf_take(&session->written, sizeof(len) + len);
 	}
-	buf_reset(&session->written);
 }
 
 /* ---- time ---- */
@@ -56,6 +55,11 @@ on_due(struct deadline *deadline)
 	struct session *session =
 	    (struct session *)((char *)deadline - offsetof(struct session, due));
 
+	if (session->is_paused) { /* the client does not read: not redis's fault */
+		deadlines_add(session_ladder(session)->deadlines, &session->due,
+		    clock_mono_ms() + session_ladder(session)->rules->settings->redis.timeout_ms);
+		return;
+	}
 	breaker_failed(session_ladder(session)->backends->redis, clock_mono_ms(), FAILURE_TIMEOUT,
 	    "no answer in time");
 	session_fail(session, "no answer from redis in time; the command may or may not have run");
@@ -84,6 +88,7 @@ add_awaited(struct session *session, const struct session_effect *effect, bool i
 	awaited->effect = *effect;
 	awaited->effect.is_silent |= client_is_mute(session->client);
 	awaited->is_flush = is_flush;
+	awaited->begun = session->begun;
 	bool is_held = effect->may_block || pause_lasts(client_front(session->client));
 	awaited->due_ms = is_held ? TIME_NEVER : clock_mono_ms() + timeout_ms;
 	/* Inside MULTI nothing runs before EXEC. */

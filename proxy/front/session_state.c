@@ -299,8 +299,10 @@ session_state_reply(struct session_state *state, struct session_effect *oldest, 
 		return SESSION_REPLY_PUSH;
 	if (oldest == NULL)
 		return SESSION_REPLY_PUSH;
-	if (slice_equal(reply, SLICE("+QUEUED\r\n")))
+	if (slice_equal(reply, SLICE("+QUEUED\r\n"))) {
 		state->queued++;
+		state->is_uncertain |= oldest->verb != VERB_OTHER;
+	}
 	apply(state, oldest, type == '-');
 	return oldest->is_silent ? SESSION_REPLY_SILENT : SESSION_REPLY_ANSWER;
 }
@@ -338,22 +340,24 @@ session_state_copy(const struct session_state *state, const struct session_effec
 	buf_append(out, end, (size_t)(reply.at + reply.len - end));
 }
 
-void
-session_state_flush(struct session_state *state, struct cache *cache, bool is_flush)
+bool
+session_state_flush(struct session_state *state, struct cache *cache, bool is_flush, bool is_queued)
 {
-	if (is_flush && state->is_in_multi) {
+	if (is_flush && is_queued) {
 		state->has_flushed = true;
-		return;
+		return false;
 	}
-	if (is_flush || state->has_flushed)
+	bool drops = is_flush || state->has_flushed;
+	if (drops)
 		cache_drop_all(cache);
 	state->has_flushed = false;
+	return drops;
 }
 
 bool
 session_state_is_kept(const struct session_state *state)
 {
 	return state->is_in_multi || state->is_watching || state->is_monitoring ||
-	    state->is_tracking || state->is_target || state->database != 0 ||
+	    state->is_tracking || state->is_target || state->is_uncertain || state->database != 0 ||
 	    session_state_is_subscribed(state);
 }

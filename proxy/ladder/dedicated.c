@@ -175,6 +175,7 @@ dedicated_give_back(struct dedicated *dedicated)
 		dedicated_drop(dedicated);
 		return;
 	}
+	redis_conn_pause(dedicated->conn, false);
 	dedicated->is_idle = true;
 	dedicated->idle_since_ms = clock_mono_ms();
 	dedicated->next = pool->idle;

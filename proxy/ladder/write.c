@@ -164,7 +164,8 @@ on_event(struct forward *forward, enum forward_event event, struct slice answer)
 	/* Before a read may fill again. What was lost may have run, too. */
 	if (errand->expires_at_ms != 0 && errand->key_count > 0)
 		cache_note_expiry(errand->context->backends->cache, errand->argv[0],
-		    clock_mono_ms(), errand->expires_at_ms);
+		    clock_mono_ms(),
+		    errand->expires_at_ms + clock_mono_ms() - errand->started_us / 1000 + 2);
 	end(errand);
 	if (event == FORWARD_ANSWERED || (event == FORWARD_SICK && !errand->can_do_without)) {
 		tell(errand, RUNG_REDIS, answer);

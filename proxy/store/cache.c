@@ -255,30 +255,40 @@ drop(struct cache *cache, struct shard *shard, struct slice key, uint64_t hash)
 	return was_there;
 }
 
+/*
+ * Where a moment goes: each key has two places at most, its nearest moment and
+ * its latest. The nearest stays, because the key may still go then, and asking
+ * once more is never wrong. Else a free place, or that of the most distant.
+ */
+static struct expiry *
+choose_place(struct expiry *set, uint64_t hash)
+{
+	struct expiry *chosen = &set[0], *own = NULL;
+	int owned = 0;
+
+	for (int i = 0; i < EXPIRY_WAYS; i++) {
+		if (set[i].at_ms != 0 && set[i].hash == hash) {
+			owned++;
+			own = own == NULL || set[i].at_ms > own->at_ms ? &set[i] : own;
+		}
+		if (chosen->at_ms != 0 && (set[i].at_ms == 0 || set[i].at_ms > chosen->at_ms))
+			chosen = &set[i];
+	}
+	return owned >= 2 ? own : chosen;
+}
+
 void
 cache_note_expiry(struct cache *cache, struct slice key, int64_t now_ms, int64_t at_ms)
 {
 	uint64_t hash = hash_bytes(key);
 	struct shard *shard = shard_lock(cache, hash);
 	struct expiry *set = expiry_set(shard, hash);
-	struct expiry *chosen = &set[0];
 
-	/* Its own place, or a free one, or that of the most distant moment. A
-	 * nearer moment is kept: the key may still go then, and asking once more
-	 * is never wrong. */
 	for (int i = 0; i < EXPIRY_WAYS; i++) {
 		if (set[i].at_ms <= now_ms)
 			set[i] = (struct expiry){ 0, 0 };
-		if (set[i].hash == hash && set[i].at_ms != 0) {
-			chosen = &set[i];
-			at_ms = at_ms < chosen->at_ms ? at_ms : chosen->at_ms;
-			break;
-		}
-		if (set[i].at_ms == 0 ? chosen->at_ms != 0
-				      : chosen->at_ms != 0 && set[i].at_ms > chosen->at_ms)
-			chosen = &set[i];
 	}
-	*chosen = (struct expiry){ hash, at_ms };
+	*choose_place(set, hash) = (struct expiry){ hash, at_ms };
 	pthread_mutex_unlock(&shard->lock);
 }
 
