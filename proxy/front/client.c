@@ -13,7 +13,7 @@
 #include "front/client_inside.h"
 #include "front/session.h"
 
-#define FIRST_REPLY_BYTES (512 << 10)
+#define FIRST_REPLY_BYTES (1 << 20)
 
 struct front *
 front_new(struct event_base *base, struct ladder_context *ladder, struct dedicated_pool *dedicated,

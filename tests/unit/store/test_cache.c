@@ -797,6 +797,10 @@ TEST(of_two_moments_the_nearer_one_counts)
 	/* It is over: another may follow. */
 	cache_note_expiry(cache, SLICE("k"), 300, 800);
 	fill_at(cache, "k", "v", 301);
+	CHECK_INT(find_at(cache, "k", 699), CACHE_FRESH);
+	CHECK_INT(find_at(cache, "k", 700), CACHE_MISS);
+	/* The later one is not forgotten for the sake of the nearer. */
+	fill_at(cache, "k", "v", 701);
 	CHECK_INT(find_at(cache, "k", 799), CACHE_FRESH);
 	CHECK_INT(find_at(cache, "k", 800), CACHE_MISS);
 	cache_free(cache);
