@@ -28,7 +28,7 @@ TESTS := $(sort $(wildcard tests/unit/*/test_*.c))
 TEST_PROGRAMS := $(TESTS:tests/unit/%.c=$(BUILD)/unit/%)
 BINARY ?= sidecar
 
-.PHONY: all run test check sanitize deps install clean help unit format fuzz compat bench
+.PHONY: all run test check sanitize deps install clean help unit format fuzz compat bench clients
 
 all:
 	@$(MAKE) --no-print-directory deps
@@ -97,6 +97,12 @@ bench:
 	@deploy/deps.sh test
 	@$(MAKE) --no-print-directory -j2 $(BINARY)
 	@/usr/bin/python3 -m pytest -p no:cacheprovider -q -s tests/integration/bench_measures.py
+
+## clients: ioredis, node-redis and BullMQ against a sidecar; installs them with npm
+clients:
+	@deploy/deps.sh test
+	@$(MAKE) --no-print-directory -j2 $(BINARY)
+	@/usr/bin/python3 -m pytest -p no:cacheprovider -q tests/integration/check_node_clients.py
 
 ## compat: Redis's own test suite, directly and through a sidecar
 compat:
