@@ -25,6 +25,17 @@ scan_within(struct resp_scan *scan, struct slice bytes)
 	return end;
 }
 
+/* A header that comes in pieces is given up sooner than one that is there. */
+static bool
+has_long_line(struct slice text)
+{
+	size_t len = 0;
+
+	for (size_t i = 0; i < text.len && len <= 24; i++)
+		len = text.at[i] == '\r' ? 0 : len + 1;
+	return len > 24;
+}
+
 FUZZ(text)
 {
 	struct resp_scan whole, pieces;
@@ -42,7 +53,7 @@ FUZZ(text)
 		if (len >= text.len)
 			break;
 	}
-	CLAIM(so_far == end);
-	if (end == RESP_WHOLE)
+	CLAIM(so_far == end || has_long_line(text));
+	if (end == RESP_WHOLE && so_far == RESP_WHOLE)
 		CLAIM(pieces.at == whole.at && pieces.type == whole.type);
 }
