@@ -23,6 +23,8 @@ struct mailbox *mailbox_new(struct event_base *base);
 /* What was posted and not delivered is delivered before this returns. */
 void mailbox_free(struct mailbox *mailbox);
 void mailbox_post(struct mailbox *mailbox, struct letter *letter);
+/* FIRST and what hangs on its `next`: delivered together, in one turn. */
+void mailbox_post_all(struct mailbox *mailbox, struct letter *first);
 
 /* For letters that must not be left lying when a thread ends: false, and not
  * taken, once the owner has closed its mailbox. */

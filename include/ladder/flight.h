@@ -49,6 +49,9 @@ MUST_CHECK bool flights_ask_redis(struct flights *flights, const struct flight_o
 MUST_CHECK bool flights_ask_postgres(struct flights *flights, const struct flight_order *order,
     struct flight_waiter *waiter);
 
+/* Sends off what has been asked of Postgres: before the loop sleeps. */
+void flights_flush(struct flights *flights);
+
 /* Postgres is being asked for a key that Redis will be filled with. */
 bool flights_is_at_postgres(struct flights *flights, struct slice key);
 

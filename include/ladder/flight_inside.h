@@ -46,6 +46,7 @@ struct flights {
 	struct flight **many; /* collected between begin_many and end_many */
 	size_t many_count, many_room;
 	bool is_collecting;
+	struct letter *leaving, **leaving_last; /* for the keeper, with flights_flush() */
 	struct flight *buckets[FLIGHT_BUCKETS];
 };
 

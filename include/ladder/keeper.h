@@ -30,7 +30,7 @@ void keeper_stop(struct keeper *keeper); /* any thread */
 void keeper_free(struct keeper *keeper);
 
 /* Any thread. */
-void keeper_post(struct keeper *keeper, struct letter *letter);
+void keeper_post_all(struct keeper *keeper, struct letter *first); /* see base/mailbox.h */
 void keeper_on_breaker(struct keeper *keeper, struct breaker *breaker);
 void keeper_add_orphan(struct keeper *keeper, int64_t client_id);
 void keeper_journal_changed(struct keeper *keeper);

@@ -74,15 +74,15 @@ mailbox_free(struct mailbox *mailbox)
 }
 
 static bool
-post(struct mailbox *mailbox, struct letter *letter, bool may_refuse)
+post(struct mailbox *mailbox, struct letter *first, struct letter *last, bool may_refuse)
 {
-	letter->next = NULL;
+	last->next = NULL;
 	pthread_mutex_lock(&mailbox->lock);
 	bool is_taken = !(may_refuse && mailbox->is_closed);
 	bool was_empty = mailbox->first == NULL;
 	if (is_taken) {
-		*mailbox->last = letter;
-		mailbox->last = &letter->next;
+		*mailbox->last = first;
+		mailbox->last = &last->next;
 	}
 	pthread_mutex_unlock(&mailbox->lock);
 
@@ -97,13 +97,23 @@ post(struct mailbox *mailbox, struct letter *letter, bool may_refuse)
 void
 mailbox_post(struct mailbox *mailbox, struct letter *letter)
 {
-	post(mailbox, letter, false);
+	post(mailbox, letter, letter, false);
+}
+
+void
+mailbox_post_all(struct mailbox *mailbox, struct letter *first)
+{
+	struct letter *last = first;
+
+	while (last->next != NULL)
+		last = last->next;
+	post(mailbox, first, last, false);
 }
 
 bool
 mailbox_try_post(struct mailbox *mailbox, struct letter *letter)
 {
-	return post(mailbox, letter, true);
+	return post(mailbox, letter, letter, true);
 }
 
 void

@@ -50,12 +50,19 @@ find_command(const struct slice *argv, size_t argc)
 	return NULL;
 }
 
-/* ttl times its unit; false for what Redis would refuse. */
+/* A ttl (or the moment when it ends) times its unit, as a ttl; false for
+ * what Redis would refuse, a moment beyond 64 bits among it. */
 static bool
-read_ttl(struct slice text, int64_t unit_ms, int64_t *ttl_ms)
+read_ttl(struct slice text, int64_t unit_ms, bool is_moment, int64_t *ttl_ms)
 {
-	return slice_to_int64(text, ttl_ms) && *ttl_ms > 0 &&
-	    !__builtin_mul_overflow(*ttl_ms, unit_ms, ttl_ms);
+	int64_t wall_ms = clock_wall_ms();
+
+	if (!slice_to_int64(text, ttl_ms) || *ttl_ms <= 0 ||
+	    __builtin_mul_overflow(*ttl_ms, unit_ms, ttl_ms))
+		return false;
+	if (is_moment)
+		*ttl_ms -= wall_ms;
+	return *ttl_ms <= INT64_MAX - wall_ms;
 }
 
 /* SET's options; false for those whose outcome depends on what Redis holds
@@ -78,13 +85,8 @@ read_set_options(const struct slice *argv, size_t argc, int64_t *ttl_ms)
 	if (argc == 3 || (argc == 4 && slice_equal_nocase(argv[3], SLICE("KEEPTTL"))))
 		return true;
 	for (size_t i = 0; i < 4 && argc == 5; i++) {
-		if (!slice_equal_nocase(argv[3], options[i].name))
-			continue;
-		if (!read_ttl(argv[4], options[i].unit_ms, ttl_ms))
-			return false;
-		if (options[i].is_moment)
-			*ttl_ms -= clock_wall_ms();
-		return true;
+		if (slice_equal_nocase(argv[3], options[i].name))
+			return read_ttl(argv[4], options[i].unit_ms, options[i].is_moment, ttl_ms);
 	}
 	return false;
 }
@@ -102,7 +104,7 @@ is_well_formed(const struct copy_command *command, const struct slice *argv, siz
 	case ACTION_SET:
 		return read_set_options(argv, argc, &number);
 	case ACTION_SETEX:
-		return argc == 4 && read_ttl(argv[2], command->unit_ms, &number);
+		return argc == 4 && read_ttl(argv[2], command->unit_ms, false, &number);
 	case ACTION_MSET:
 		return argc % 2 == 1;
 	case ACTION_HSET:
@@ -257,7 +259,7 @@ copy_write_apply(struct ladder_context *context, const struct slice *argv, size_
 			put(context, argv[1], argv[2], ttl_ms);
 		break;
 	case ACTION_SETEX:
-		if (read_ttl(argv[2], command->unit_ms, &ttl_ms))
+		if (read_ttl(argv[2], command->unit_ms, false, &ttl_ms))
 			put(context, argv[1], argv[3], ttl_ms);
 		break;
 	case ACTION_HSET:

@@ -14,6 +14,7 @@ flights_new(struct ladder_context *context)
 	struct flights *flights = alloc_zero(sizeof(*flights));
 
 	flights->context = context;
+	flights->leaving_last = &flights->leaving;
 	return flights;
 }
 

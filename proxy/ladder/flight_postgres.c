@@ -1,7 +1,8 @@
 /*
  * Flights to Postgres. The pool is the keeper's: a flight travels to its
  * thread as a letter, and comes back as one. In between nobody else touches
- * its `lookup`; waiters may join and leave.
+ * its `lookup`; waiters may join and leave. The flights of one loop turn
+ * leave together, so that the ids of one MGET share a query.
  */
 #include <ctype.h>
 #include <stddef.h>
@@ -67,8 +68,21 @@ flights_ask_postgres(struct flights *flights, const struct flight_order *order,
 	flight->lookup.done = on_looked_up;
 	flight->letter.deliver = on_there;
 	flight_add_first(flight, waiter);
-	keeper_post(context->backends->keeper, &flight->letter);
+	flight->letter.next = NULL;
+	*flights->leaving_last = &flight->letter;
+	flights->leaving_last = &flight->letter.next;
 	return true;
+}
+
+void
+flights_flush(struct flights *flights)
+{
+	struct letter *first = flights->leaving;
+
+	flights->leaving = NULL;
+	flights->leaving_last = &flights->leaving;
+	if (first != NULL)
+		keeper_post_all(flights->context->backends->keeper, first);
 }
 
 static void

@@ -199,9 +199,9 @@ keeper_free(struct keeper *keeper)
 /* ---- from other threads ---- */
 
 void
-keeper_post(struct keeper *keeper, struct letter *letter)
+keeper_post_all(struct keeper *keeper, struct letter *first)
 {
-	mailbox_post(keeper->mailbox, letter);
+	mailbox_post_all(keeper->mailbox, first);
 }
 
 void

@@ -105,9 +105,11 @@ run(void *arg)
 		event_base_loop(worker->base, EVLOOP_ONCE);
 		front_flush(worker->front); /* may let paused clients ask for more */
 		links_flush(worker->ladder.links);
+		flights_flush(worker->ladder.flights);
 		dedicated_flush(worker->dedicated);
 	}
 	mailbox_close(worker->mailbox);
+	flights_flush(worker->ladder.flights);
 	return NULL;
 }
 
@@ -248,6 +250,7 @@ worker_shut(struct worker *worker)
 {
 	links_shut(worker->ladder.links);
 	mailbox_close(worker->mailbox); /* what that has set free goes to the keeper */
+	flights_flush(worker->ladder.flights);
 }
 
 void

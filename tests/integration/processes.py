@@ -8,6 +8,7 @@ root (also stopped children of Postgres, which no signal reaches otherwise)
 and removes the root.
 """
 
+import fcntl
 import os
 import random
 import select
@@ -50,30 +51,48 @@ class Session:
         self.reaper.wait(20)
 
 
-_handed_out = set()
+class _Ports:
+    """Ports that this process has for itself among all pytests of this user.
+
+    A killed server's port is free until it is started again; a lock on one byte
+    of a common file keeps others off it meanwhile. The locks end with the process.
+    """
+
+    file = None
+
+    @classmethod
+    def claim(cls, port):
+        if cls.file is None:
+            path = os.path.join(tempfile.gettempdir(), f"sidecar-test-ports-{os.geteuid()}")
+            cls.file = open(path, "a+b")
+            cls.mine = set()
+        if port in cls.mine:
+            return False
+        try:
+            fcntl.lockf(cls.file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+        except OSError:
+            return False
+        cls.mine.add(port)
+        return True
 
 
 def free_port():
     """A port of 127.0.0.1 that stays free while a server is restarted.
 
     Below the ephemeral range, so that no outgoing connection takes it in
-    between; and out of a range of this process's own (see SIDECAR_TEST_PART),
-    so that no other pytest does.
+    between.
     """
-    part = os.environ.get("SIDECAR_TEST_PART", "0").partition("/")[0]
-    first = 10000 + 1200 * (int(part) % 18 if part.isdigit() else 0)
     while True:
-        port = random.randrange(first, first + 1200)
-        if port in _handed_out:
+        port = random.randint(10000, 31999)
+        if not _Ports.claim(port):
             continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
+                return port
             except OSError:
                 continue
-        _handed_out.add(port)
-        return port
 
 
 def eventually(check, seconds=5.0, every=0.02, what="the condition"):
