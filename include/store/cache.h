@@ -21,6 +21,7 @@
 #define SIDECAR_STORE_CACHE_H
 
 #include "base/blob.h"
+#include "base/buf.h"
 
 struct cache;
 
@@ -89,6 +90,46 @@ void cache_value_release(struct cache_value *value);
  */
 enum cache_find cache_find_variant(struct cache *cache, struct slice key, struct slice variant,
     int64_t now_ms, struct cache_value *value, bool *should_refresh);
+
+/*
+ * ---- the hit ----
+ * What cache_find() does, for who has many keys to ask for and wants nothing
+ * but bytes to send: hash all keys, prefetch all hashes, prefetch all entries,
+ * then read. Nothing is allocated but room in `out`.
+ */
+
+/* The hash by which cache_prefetch(), cache_prefetch_entry() and cache_read()
+ * know a key. */
+uint64_t cache_hash(struct slice key);
+
+/*
+ * Hints, both without a lock and without effect but on speed. The first has
+ * the place in the table brought near, the second reads that place and has
+ * the entry brought near: call it when some other work was done since the
+ * first, for other keys for example.
+ */
+void cache_prefetch(const struct cache *cache, uint64_t hash);
+void cache_prefetch_entry(const struct cache *cache, uint64_t hash);
+
+enum cache_read {
+	CACHE_READ_NONE, /* not fresh, or no string: cache_find() knows more */
+	CACHE_READ_BULK, /* `out` has it: "$5\r\nhello\r\n" */
+	CACHE_READ_BLOB, /* too large to copy twice: `bytes` has it, one reference */
+};
+
+struct cache_reading {
+	struct blob *bytes;  /* on CACHE_READ_BLOB; pay back with blob_unref() */
+	bool should_refresh; /* as cache_find() says it; false on CACHE_READ_NONE */
+};
+
+/*
+ * A fresh string, straight from memory into `out`, as the reply to a GET. It
+ * counts as use. `hash` is cache_hash(key). On CACHE_READ_NONE nothing has
+ * changed, neither `out` nor the order of use, so a cache_find() that follows
+ * counts once.
+ */
+enum cache_read cache_read(struct cache *cache, struct slice key, uint64_t hash, int64_t now_ms,
+    struct buf *out, struct cache_reading *reading);
 
 /* Takes a lease. Ask the backend only after. */
 struct cache_lease cache_lease(struct cache *cache, struct slice key);

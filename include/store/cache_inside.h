@@ -1,6 +1,7 @@
 /*
- * What cache.c (finding, filling, dropping one key), cache_shard.c (entries
- * and bounds) and cache_walk.c (all keys) share; nobody else.
+ * What cache.c (filling, dropping one key), cache_find.c (finding one),
+ * cache_shard.c (entries and bounds) and cache_walk.c (all keys) share; nobody
+ * else.
  */
 #ifndef SIDECAR_STORE_CACHE_INSIDE_H
 #define SIDECAR_STORE_CACHE_INSIDE_H

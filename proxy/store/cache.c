@@ -1,13 +1,12 @@
 /*
- * See cache.h: finding, filling and dropping one key. Entries and bounds are
- * cache_shard.c's.
+ * See cache.h: leases, filling and dropping one key. Finding is cache_find.c's,
+ * entries and bounds are cache_shard.c's.
  */
 #include "store/cache.h"
 
 #include <stdlib.h>
 
 #include "base/alloc.h"
-#include "base/clock.h"
 #include "base/hash.h"
 #include "store/cache_inside.h"
 
@@ -15,7 +14,6 @@
 #define ENTRIES_A_SHARD 512 /* fewer are not worth a lock of their own */
 #define LEASE_SLOTS 16384   /* in all shards together */
 #define FIRST_BUCKETS 64
-#define REFRESH_MIN_HITS 2 /* a key read once need not be kept warm */
 
 struct cache *
 cache_new(const struct cache_limits *limits)
@@ -57,64 +55,6 @@ cache_free(struct cache *cache)
 		pthread_mutex_destroy(&shard->lock);
 	}
 	free(cache);
-}
-
-/* ---- finding ---- */
-
-static enum cache_find
-judge(const struct shard *shard, const struct entry *entry, int64_t now_ms)
-{
-	const struct cache_value *value = &entry->value;
-
-	if (now_ms >= value->valid_until_ms || now_ms >= value->stale_until_ms)
-		return CACHE_MISS;
-	bool is_trusted = value->filled_ms >= shard->trusted_from_ms;
-	return is_trusted && now_ms < value->fresh_until_ms ? CACHE_FRESH : CACHE_STALE;
-}
-
-enum cache_find
-cache_find(struct cache *cache, struct slice key, int64_t now_ms, struct cache_value *value,
-    bool *should_refresh)
-{
-	return cache_find_variant(cache, key, SLICE_NONE, now_ms, value, should_refresh);
-}
-
-enum cache_find
-cache_find_variant(struct cache *cache, struct slice key, struct slice variant, int64_t now_ms,
-    struct cache_value *value, bool *should_refresh)
-{
-	uint64_t hash = hash_bytes(key);
-	struct shard *shard = shard_lock(cache, hash);
-	struct entry *entry = shard_find(shard, key, variant, hash);
-	enum cache_find found = entry != NULL ? judge(shard, entry, now_ms) : CACHE_MISS;
-
-	if (should_refresh != NULL)
-		*should_refresh = false;
-	if (entry != NULL && found == CACHE_MISS) {
-		shard_remove(cache, shard, entry);
-	} else if (entry != NULL) {
-		*value = entry->value;
-		if (value->bytes != NULL)
-			blob_ref(value->bytes);
-	}
-	if (found == CACHE_FRESH) {
-		entry->hits++;
-		shard_touch(shard, entry);
-		if (should_refresh != NULL && now_ms >= entry->value.refresh_at_ms &&
-		    entry->hits >= REFRESH_MIN_HITS) {
-			entry->value.refresh_at_ms = TIME_NEVER;
-			*should_refresh = true;
-		}
-	}
-	pthread_mutex_unlock(&shard->lock);
-	return found;
-}
-
-void
-cache_value_release(struct cache_value *value)
-{
-	blob_unref(value->bytes);
-	value->bytes = NULL;
 }
 
 /* ---- leases and fills ---- */

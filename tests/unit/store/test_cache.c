@@ -224,6 +224,145 @@ TEST(a_reader_keeps_its_bytes_though_they_are_replaced_and_dropped)
 	cache_value_release(&found);
 }
 
+/* ---- the hit ---- */
+
+/* What a read at that moment appends, "-" for nothing; overwritten by the next call. */
+static const char *
+read_at(struct cache *cache, const char *key, int64_t now_ms)
+{
+	static char text[64];
+	struct cache_reading reading;
+	struct buf out = BUF_EMPTY;
+	uint64_t hash = cache_hash(slice_of(key));
+
+	cache_prefetch(cache, hash);
+	cache_prefetch_entry(cache, hash);
+	enum cache_read read = cache_read(cache, slice_of(key), hash, now_ms, &out, &reading);
+	CHECK(reading.bytes == NULL);
+	CHECK_INT(buf_len(&out) > 0, read == CACHE_READ_BULK);
+	snprintf(text, sizeof(text), "%.*s", (int)buf_len(&out), buf_len(&out) > 0 ? out.at : "");
+	buf_free(&out);
+	return read == CACHE_READ_BULK ? text : "-";
+}
+
+TEST(a_read_appends_a_fresh_string_as_a_bulk_string)
+{
+	struct cache *cache = roomy();
+	fill(cache, "k", "hello");
+	fill(cache, "empty", "");
+	fill(cache, "long", "hello, world!");
+	CHECK_TEXT(read_at(cache, "k", 999), "$5\r\nhello\r\n");
+	CHECK_TEXT(read_at(cache, "empty", 0), "$0\r\n\r\n");
+	CHECK_TEXT(read_at(cache, "long", 0), "$13\r\nhello, world!\r\n");
+	CHECK_TEXT(read_at(cache, "nobody", 0), "-");
+	cache_free(cache);
+}
+
+TEST(a_read_leaves_what_is_not_fresh_to_a_find)
+{
+	struct cache *cache = roomy();
+	fill(cache, "k", "hello");
+	CHECK_TEXT(read_at(cache, "k", 1000), "-");
+	CHECK_INT(find_at(cache, "k", 1000), CACHE_STALE);
+	CHECK_TEXT(read_at(cache, "k", 5000), "-");
+	CHECK_INT(stats_of(cache).entries, 1);
+	cache_distrust(cache, 500);
+	CHECK_TEXT(read_at(cache, "k", 501), "-");
+	cache_free(cache);
+}
+
+TEST(a_read_leaves_what_is_no_string_to_a_find)
+{
+	static const enum cache_kind kinds[] = { CACHE_HASH, CACHE_ABSENT, CACHE_OVER };
+
+	for (int i = 0; i < 3; i++) {
+		struct cache *cache = roomy();
+		struct cache_value value = value_of("$1\r\nf\r\n$1\r\nv\r\n");
+		if (kinds[i] != CACHE_HASH)
+			cache_value_release(&value);
+		value.kind = kinds[i];
+		CHECK(fill_value(cache, "k", value));
+		CHECK_TEXT(read_at(cache, "k", 0), "-");
+		CHECK_INT(find_at(cache, "k", 0), CACHE_FRESH);
+		cache_free(cache);
+	}
+}
+
+TEST(a_large_value_is_read_by_reference_and_outlives_its_entry)
+{
+	enum { SIZE = 100000 };
+	struct cache *cache = roomy();
+	char *text = calloc(1, SIZE + 1);
+	struct cache_reading reading;
+	struct buf out = BUF_EMPTY;
+	memset(text, 'v', SIZE);
+	fill(cache, "k", text);
+	CHECK_INT(cache_read(cache, SLICE("k"), cache_hash(SLICE("k")), 0, &out, &reading),
+	    CACHE_READ_BLOB);
+	CHECK_INT(buf_len(&out), 0);
+	cache_free(cache);
+	CHECK(slice_equal(blob_slice(reading.bytes), slice_of(text)));
+	blob_unref(reading.bytes);
+	free(text);
+}
+
+/* On each side of every size at which the way of keeping a value changes. */
+TEST(values_of_every_size_come_back_whole)
+{
+	struct cache *cache = cache_of(100000, PLENTY, PLENTY);
+	char *text = calloc(1, 70001);
+	for (int i = 0; i < 70000; i++)
+		text[i] = (char)('a' + i % 23);
+	for (size_t len = 0; len <= 70000; len = len < 5000 ? len + 1 : len * 9 / 8) {
+		struct slice bytes = slice_make(text, len);
+		struct buf out = BUF_EMPTY;
+		struct cache_reading reading;
+		struct cache_value value = value_of(""), found;
+		cache_value_release(&value);
+		value.bytes = blob_new(bytes);
+		cache_put(cache, SLICE("k"), &value);
+		cache_value_release(&value);
+		CHECK_INT(cache_find(cache, SLICE("k"), 0, &found, NULL), CACHE_FRESH);
+		CHECK(slice_equal(blob_slice(found.bytes), bytes));
+		cache_value_release(&found);
+		uint64_t hash = cache_hash(SLICE("k"));
+		if (cache_read(cache, SLICE("k"), hash, 0, &out, &reading) == CACHE_READ_BULK) {
+			char header[32];
+			snprintf(header, sizeof(header), "$%zu\r\n", len);
+			struct slice all = buf_slice(&out);
+			CHECK(slice_starts(all, slice_of(header)));
+			all = slice_make(all.at + strlen(header), all.len - strlen(header));
+			CHECK(slice_starts(all, bytes));
+			CHECK_INT(all.len, len + 2);
+		} else {
+			CHECK(slice_equal(blob_slice(reading.bytes), bytes));
+			blob_unref(reading.bytes);
+		}
+		buf_free(&out);
+	}
+	free(text);
+	cache_free(cache);
+}
+
+TEST(one_reader_in_time_is_told_to_refresh_also_by_a_read)
+{
+	struct cache *cache = roomy();
+	struct cache_value value = value_of("v");
+	struct cache_reading reading;
+	struct buf out = BUF_EMPTY;
+	int told = 0;
+	value.refresh_at_ms = 900;
+	fill_value(cache, "k", value);
+	CHECK_TEXT(read_at(cache, "k", 899), "$1\r\nv\r\n");
+	for (int i = 0; i < 5; i++) {
+		cache_read(cache, SLICE("k"), cache_hash(SLICE("k")), 900, &out, &reading);
+		told += reading.should_refresh;
+	}
+	CHECK_INT(told, 1);
+	buf_free(&out);
+	cache_free(cache);
+}
+
 /* ---- order of use ---- */
 
 TEST(the_least_recently_used_leaves_first)
