@@ -188,6 +188,20 @@ void cache_write_end_late(struct cache *cache, struct slice key);
  */
 void cache_distrust(struct cache *cache, int64_t now_ms);
 
+/* One entry, as it is kept. */
+struct cache_entry {
+	struct slice key, variant;
+	struct cache_value value;
+};
+/*
+ * Hands over some of the entries, going on from *place (0 at first); false:
+ * these were the last. What comes, goes or changes between two calls is handed
+ * over or not. each() is called with a shard's lock held, so it only copies,
+ * and takes a reference to the bytes where it wants them.
+ */
+MUST_CHECK bool cache_each_some(struct cache *cache, size_t *place,
+    void (*each)(const struct cache_entry *entry, void *arg), void *arg);
+
 struct cache_stats {
 	int64_t entries;
 	int64_t bytes;

@@ -67,6 +67,31 @@ cache_stats(const struct cache *cache, struct cache_stats *stats)
 	stats->evictions = atomic_load_explicit(&cache->evictions, memory_order_relaxed);
 }
 
+/* A portion is a part of a shard by the bottom of the hash: the same keys
+ * however far the table has grown meanwhile. */
+#define PORTIONS 64 /* at most as many as a table has buckets */
+
+bool
+cache_each_some(struct cache *cache, size_t *place,
+    void (*each)(const struct cache_entry *entry, void *arg), void *arg)
+{
+	struct shard *shard = &cache->shards[*place / PORTIONS];
+
+	pthread_mutex_lock(&shard->lock);
+	for (size_t i = *place % PORTIONS; i < shard->bucket_count; i += PORTIONS) {
+		for (const struct entry *e = shard->buckets[i]; e != NULL; e = e->chain) {
+			struct cache_entry entry = {
+				.key = slice_make(e->key, e->key_len),
+				.variant = slice_make(e->key + e->key_len, e->variant_len),
+				.value = e->value,
+			};
+			each(&entry, arg);
+		}
+	}
+	pthread_mutex_unlock(&shard->lock);
+	return ++*place < (size_t)cache->shard_count * PORTIONS;
+}
+
 /* Puts an entry among the hottest so far, least hot last. */
 static size_t
 insert_hot(struct cache_hot_key *keys, size_t held, size_t count, const struct entry *entry)

@@ -1284,4 +1284,76 @@ TEST(among_many_threads_the_bound_holds)
 	cache_free(shared);
 }
 
+/* ---- the walk over all entries ---- */
+
+#define WALK_KEYS 3000
+
+struct seen {
+	int times[WALK_KEYS], variants, others;
+};
+
+static void
+see(const struct cache_entry *entry, void *arg)
+{
+	struct seen *seen = arg;
+	int64_t number = -1;
+
+	if (entry->variant.len > 0)
+		seen->variants++;
+	else if (slice_to_int64(slice_make(entry->key.at + 4, entry->key.len - 4), &number) &&
+	    number >= 0 && number < WALK_KEYS)
+		seen->times[number]++;
+	else
+		seen->others++;
+}
+
+static void
+fill_walked(struct cache *cache, int number)
+{
+	char key[16];
+
+	snprintf(key, sizeof(key), "key:%d", number);
+	fill(cache, key, "v");
+}
+
+TEST(a_walk_sees_each_entry_once_however_the_table_grows_meanwhile)
+{
+	struct cache *cache = cache_of(100000, PLENTY, PLENTY);
+	struct seen seen = { .others = 0 };
+	size_t place = 0, calls = 0;
+
+	for (int i = 0; i < WALK_KEYS; i++)
+		fill_walked(cache, i);
+	while (cache_each_some(cache, &place, see, &seen)) {
+		for (int i = 0; i < 20; i++, calls++)
+			fill_walked(cache, (int)(WALK_KEYS + calls));
+	}
+	for (int i = 0; i < WALK_KEYS; i++)
+		CHECK_INT(seen.times[i], 1);
+	CHECK(seen.others > 0);
+	cache_free(cache);
+}
+
+TEST(a_walk_sees_variants_and_ends_in_an_empty_cache)
+{
+	struct cache *cache = roomy();
+	struct seen seen = { .others = 0 };
+	struct cache_value value = value_of(":3\r\n");
+	struct cache_lease lease = cache_lease(cache, SLICE("key:1"));
+	size_t place = 0;
+
+	while (cache_each_some(cache, &place, see, &seen))
+		continue;
+	CHECK_INT(seen.times[1], 0);
+	fill_walked(cache, 1);
+	CHECK(cache_fill_variant(cache, SLICE("key:1"), SLICE("STRLEN key:1"), &lease, &value));
+	place = 0;
+	while (cache_each_some(cache, &place, see, &seen))
+		continue;
+	CHECK_INT(seen.times[1], 1);
+	CHECK_INT(seen.variants, 1);
+	cache_value_release(&value);
+	cache_free(cache);
+}
+
 TEST_MAIN
