@@ -2,7 +2,23 @@
 #include <stdio.h>
 
 #include "run/arguments.h"
+#include "run/preflight.h"
 #include "run/server.h"
+
+/* Also what the settings name: certificates, keys, URLs. */
+static int
+check(const struct settings *settings)
+{
+	char error[SETTINGS_ERROR_SIZE];
+	struct preflight preflight;
+
+	if (!preflight_make(settings, &preflight, error, sizeof(error))) {
+		fprintf(stderr, "%s\n", error);
+		return EXIT_BAD_USAGE;
+	}
+	preflight_drop(&preflight);
+	return 0;
+}
 
 /* What --check and --print-config say, or the whole run. */
 static int
@@ -20,8 +36,9 @@ act(const struct arguments *arguments)
 		return server_run(settings, arguments);
 	if (arguments->wants_print)
 		settings_print(settings, stdout);
+	int code = arguments->wants_check ? check(settings) : 0;
 	settings_free(settings);
-	return 0;
+	return code;
 }
 
 int

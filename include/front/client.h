@@ -24,14 +24,17 @@ struct event_base;
 struct front;
 struct client;
 struct session;
+struct tls_stream;
 
 struct front *front_new(struct event_base *base, struct ladder_context *ladder,
     struct dedicated_pool *dedicated, struct census *census, struct worker_metrics *metrics);
 /* All clients must be gone (front_drain). */
 void front_free(struct front *front);
 
-/* Takes over a connected, non-blocking socket; `id` is what CLIENT ID says. */
-void front_add_client(struct front *front, int fd, int64_t id, bool is_local);
+/* Takes over a connected, non-blocking socket, and `tls` (NULL: plain) upon
+ * it; `id` is what CLIENT ID says. */
+void front_add_client(struct front *front, int fd, int64_t id, bool is_local,
+    struct tls_stream *tls);
 
 /* Sends what was answered since; before the loop sleeps. */
 void front_flush(struct front *front);

@@ -7,11 +7,13 @@
 #include <event2/event_struct.h>
 
 #include "front/client.h"
+#include "front/tls_stream.h"
 
 #define READ_BYTES 65536
 
 /* What we wait for, and what we do with what comes. */
 enum client_state {
+	CLIENT_SECURING,  /* TLS's handshake */
 	CLIENT_READING,   /* commands */
 	CLIENT_PAUSED,    /* it has not taken its replies, or has too many under way */
 	CLIENT_FINISHING, /* no more commands; replies are still to come or to go */
@@ -38,10 +40,11 @@ struct client {
 	short waits_for; /* EV_READ, EV_WRITE or both, as registered */
 	enum client_state state;
 	int fd;
+	struct tls_stream *tls; /* NULL: plain */
 	bool is_dirty, is_at_end;
 	bool waits_for_quiet; /* its next command has to wait for all before it */
 	struct session *redis;
-	struct deadline linger; /* how long the other side may take to hang up */
+	struct deadline patience; /* for its handshake; later, for it to hang up */
 	struct request_progress progress;
 	struct buf in;  /* a command that is half there, or not handled yet */
 	struct buf out; /* replies that the socket did not take */
@@ -77,6 +80,8 @@ const struct settings *client_settings(const struct client *client);
 /* Tells the event loop only when something changes. */
 void client_wait_for(struct client *client, short what);
 void client_enter(struct client *client, enum client_state state);
+/* It is closed after so many ms, unless client->patience is removed. */
+void client_set_patience(struct client *client, int64_t ms);
 /* The one way out: frees it. */
 void client_close(struct client *client);
 void client_forget_dirty(struct client *client);
@@ -98,7 +103,8 @@ void slot_account(struct slot *slot);
 void client_on_event(evutil_socket_t fd, short what, void *arg);
 /* Handles what it has sent before. */
 void client_handle_received(struct client *client);
-/* Takes what the socket holds now; false: the connection is gone. */
+/* Takes what the socket holds now; false: the connection is gone, or has never
+ * come about. */
 MUST_CHECK bool client_receive_all(struct client *client);
 
 #endif

@@ -1,15 +1,31 @@
-/* What is looked at before anything starts. Main thread. */
+/* What is looked at before anything starts, at --check and before a reload
+ * changes anything. Main thread. */
 #ifndef SIDECAR_RUN_PREFLIGHT_H
 #define SIDECAR_RUN_PREFLIGHT_H
 
 #include "ladder/backends.h"
 
-/* Reads the URLs into backends->redis_target and has_postgres. False: `error`
- * says which is unusable, and why. */
-MUST_CHECK bool preflight_targets(const struct settings *settings, struct backends *backends,
+typedef struct ssl_ctx_st SSL_CTX;
+
+/* What settings name, made from it. */
+struct preflight {
+	SSL_CTX *tls;                      /* of the listener; NULL: plain */
+	struct redis_target *redis_target; /* NULL: none is configured */
+	bool has_postgres;
+};
+
+/* Reads certificates and URLs. False: nothing is held, and `error` says which
+ * key is unusable, and why. */
+MUST_CHECK bool preflight_make(const struct settings *settings, struct preflight *preflight,
     char *error, size_t size);
-/* Says which settings ask for something that this version does not do. */
-void preflight_warn(const struct settings *settings);
+/* Gives back what nobody has taken over; fields set to NULL are. */
+void preflight_drop(struct preflight *preflight);
+
+/* The certificate, for the log. */
+void preflight_say_certificate(SSL_CTX *tls);
+/* Where the backends are; and which settings ask for something that this
+ * version does not do. */
+void preflight_say(const struct settings *settings, const struct preflight *preflight);
 /* Raises the limit of open descriptors as far as clients need and may have. */
 void preflight_descriptors(int64_t max_clients);
 

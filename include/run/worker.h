@@ -8,6 +8,7 @@
 
 #include "front/metrics.h"
 
+struct tls_stream;
 struct worker;
 
 struct worker *worker_new(struct backends *backends, struct census *census,
@@ -18,7 +19,8 @@ const struct worker_metrics *worker_metrics(const struct worker *worker);
 struct front *worker_front(const struct worker *worker);
 
 /* Any thread, until worker_join(). */
-void worker_add_client(struct worker *worker, int fd, int64_t id, bool is_local);
+void worker_add_client(struct worker *worker, int fd, int64_t id, bool is_local,
+    struct tls_stream *tls);
 void worker_set_rules(struct worker *worker, const struct rules *rules);
 void worker_redis_changed(struct worker *worker);
 /* Answers what is in flight, closes its clients, and ends; at `until_ms`

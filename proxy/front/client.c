@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <assert.h>
 #include <netinet/in.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -14,6 +15,7 @@
 #include "front/session.h"
 
 #define FIRST_REPLY_BYTES (1 << 20)
+#define HANDSHAKE_MS 5000 /* for a client to prove that it speaks TLS */
 
 struct front *
 front_new(struct event_base *base, struct ladder_context *ladder, struct dedicated_pool *dedicated,
@@ -178,14 +180,29 @@ describe_peer(struct client *client)
 	}
 }
 
+static void
+on_patience_over(struct deadline *deadline)
+{
+	client_close((struct client *)((char *)deadline - offsetof(struct client, patience)));
+}
+
 void
-front_add_client(struct front *front, int fd, int64_t id, bool is_local)
+client_set_patience(struct client *client, int64_t ms)
+{
+	client->patience.on_due = on_patience_over;
+	deadlines_add(client->front->ladder->deadlines, &client->patience, clock_mono_ms() + ms);
+}
+
+void
+front_add_client(struct front *front, int fd, int64_t id, bool is_local, struct tls_stream *tls)
 {
 	struct client *client = alloc_zero(sizeof(*client));
 
 	(void)is_local;
 	client->front = front;
 	client->fd = fd;
+	client->tls = tls;
+	client->state = tls != NULL ? CLIENT_SECURING : CLIENT_READING;
 	client->session.id = id;
 	client->reply_bytes = FIRST_REPLY_BYTES;
 	client->session.resp = 2;
@@ -201,6 +218,8 @@ front_add_client(struct front *front, int fd, int64_t id, bool is_local)
 		front->clients->prev = client;
 	front->clients = client;
 	front->client_count++;
+	if (tls != NULL)
+		client_set_patience(client, HANDSHAKE_MS);
 	client_wait_for(client, EV_READ);
 }
 
@@ -224,8 +243,9 @@ client_close(struct client *client)
 	struct front *front = client->front;
 
 	session_free(client->redis);
-	deadlines_remove(front->ladder->deadlines, &client->linger);
+	deadlines_remove(front->ladder->deadlines, &client->patience);
 	client_wait_for(client, 0);
+	tls_stream_free(client->tls);
 	close(client->fd);
 	for (struct slot *slot = client->first, *next; slot != NULL; slot = next) {
 		next = slot->next;
@@ -268,7 +288,7 @@ front_drain(struct front *front)
 			client_close(client);
 			continue;
 		}
-		if (client->state != CLIENT_READING) {
+		if (client->state > CLIENT_READING) {
 			client->is_at_end = true; /* it goes when it has what it is owed */
 			continue;
 		}

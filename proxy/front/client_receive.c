@@ -1,11 +1,13 @@
 /* What clients send: bytes to commands, batch by batch. */
 #include <errno.h>
-#include <sys/socket.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "front/client_inside.h"
 #include "front/request.h"
 #include "wire/reply.h"
+
+#define LOG_EVERY_MS 10000
 
 /* ---- receiving ---- */
 
@@ -155,14 +157,42 @@ client_handle_received(struct client *client)
 static ssize_t
 receive(struct client *client, char *at, size_t size)
 {
-	ssize_t n = recv(client->fd, at, size, 0);
+	ssize_t n = stream_recv(client->fd, client->tls, at, size);
 	int error = errno;
 
-	if (n == 0)
+	if (n == 0 || (client->tls != NULL && tls_stream_is_at_end(client->tls)))
 		client->is_at_end = true;
 	if (n < 0 && error != EAGAIN && error != EINTR)
 		return -1;
 	return n > 0 ? n : 0;
+}
+
+/* Not a word of what came goes into the log: it may have been meant for a
+ * plain port. */
+static void
+log_refused(const struct client *client)
+{
+	static int64_t logged_ms;
+
+	if (log_throttle(&logged_ms, clock_mono_ms(), LOG_EVERY_MS))
+		log_warn("client=%lld addr=%s event=tls_refused reason=\"%s\"",
+		    (long long)client->session.id, client->session.address,
+		    tls_stream_fault(client->tls));
+}
+
+/* CLIENT_SECURING: `n` as receive() said. False: it is over. */
+static bool
+secure(struct client *client, ssize_t n)
+{
+	if (n < 0 && tls_stream_fault(client->tls)[0] != '\0')
+		log_refused(client);
+	if (n < 0 || (n == 0 && client->is_at_end))
+		return false;
+	if (tls_stream_is_secured(client->tls)) {
+		deadlines_remove(client->front->ladder->deadlines, &client->patience);
+		client_enter(client, CLIENT_READING);
+	}
+	return true;
 }
 
 static void
@@ -173,12 +203,13 @@ on_readable(struct client *client)
 	char *at = has_rest ? buf_reserve(&client->in, READ_BYTES) : front->in;
 	ssize_t n = receive(client, at, READ_BYTES);
 
-	if (n < 0 || (client->state == CLIENT_LINGERING && client->is_at_end)) {
+	if ((client->state == CLIENT_SECURING && !secure(client, n)) || n < 0 ||
+	    (client->state == CLIENT_LINGERING && client->is_at_end)) {
 		client_close(client);
 		return;
 	}
 	if (client->state != CLIENT_READING) {
-		client_settle(client); /* lingering: what comes now is nobody's */
+		client_settle(client); /* lingering: what comes now is nobody's; or securing */
 		return;
 	}
 	if (has_rest)
@@ -201,16 +232,20 @@ client_on_event(evutil_socket_t fd, short what, void *arg)
 		on_readable(client);
 }
 
-/* What the socket holds now; false: the client is gone. */
 bool
 client_receive_all(struct client *client)
 {
+	size_t most = (size_t)client_settings(client)->listen.max_request;
 	ssize_t n;
 
 	do {
 		n = receive(client, buf_reserve(&client->in, READ_BYTES), READ_BYTES);
+		if (client->state == CLIENT_SECURING && !secure(client, n))
+			return false;
 		if (n > 0)
 			buf_added(&client->in, (size_t)n);
-	} while (n == READ_BYTES);
-	return n >= 0;
+		/* Decrypted, it is a little less than what was read. */
+	} while ((n == READ_BYTES || (client->tls != NULL && n > 0)) &&
+	    buf_len(&client->in) < most);
+	return n >= 0 && client->state != CLIENT_SECURING;
 }

@@ -4,12 +4,9 @@
  */
 #include <assert.h>
 #include <errno.h>
-#include <stddef.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 
 #include "base/alloc.h"
-#include "base/clock.h"
 #include "front/client_inside.h"
 #include "front/session.h"
 
@@ -22,9 +19,9 @@ bool
 client_send_bytes(struct client *client, struct slice bytes, size_t *sent)
 {
 	*sent = 0;
-	if (bytes.len == 0)
+	if (bytes.len == 0 && !stream_has_unsent(client->tls))
 		return true;
-	ssize_t n = send(client->fd, bytes.at, bytes.len, MSG_NOSIGNAL);
+	ssize_t n = stream_send(client->fd, client->tls, bytes);
 	int error = errno;
 	if (n < 0 && error != EAGAIN && error != EINTR) {
 		client_close(client);
@@ -84,17 +81,12 @@ client_is_endless(const struct client *client)
 	return client->redis != NULL && session_may_never_end(client->redis);
 }
 
-static void
-on_lingered(struct deadline *deadline)
-{
-	client_close((struct client *)((char *)deadline - offsetof(struct client, linger)));
-}
-
 /* Everything that can be sent has been tried: what now? May free the client. */
 void
 client_settle(struct client *client)
 {
-	bool is_idle = client_is_quiet(client) && buf_len(&client->out) == 0;
+	bool has_unsent = buf_len(&client->out) > 0 || stream_has_unsent(client->tls);
+	bool is_idle = client_is_quiet(client) && !has_unsent;
 
 	if (client->redis != NULL)
 		session_pause(client->redis, client_owes_bytes(client) || client->first != NULL);
@@ -109,20 +101,17 @@ client_settle(struct client *client)
 		return;
 	}
 	if (client->state == CLIENT_FINISHING && is_idle) {
-		if (client->is_at_end || shutdown(client->fd, SHUT_WR) != 0) {
+		if (client->is_at_end || !stream_finish(client->fd, client->tls)) {
 			client_close(client);
 			return;
 		}
 		client_enter(client, CLIENT_LINGERING);
-		client->linger.on_due = on_lingered;
-		deadlines_add(client->front->ladder->deadlines, &client->linger,
-		    clock_mono_ms() + LINGER_MS);
+		client_set_patience(client, LINGER_MS);
 	}
-	bool wants_more = client->state == CLIENT_READING || client->state == CLIENT_LINGERING;
+	bool wants_more = client->state <= CLIENT_READING || client->state == CLIENT_LINGERING;
 	/* Who is paused is not read, and yet it matters when it hangs up. */
 	client_wait_for(client,
-	    (short)((wants_more && !client->is_at_end ? EV_READ : 0) |
-		(buf_len(&client->out) > 0 ? EV_WRITE : 0) |
+	    (short)((wants_more && !client->is_at_end ? EV_READ : 0) | (has_unsent ? EV_WRITE : 0) |
 		(client->state == CLIENT_PAUSED && client_is_endless(client) ? EV_CLOSED : 0)));
 }
 

@@ -5,63 +5,82 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
+#include <openssl/ssl.h>
+
 #include "base/log.h"
+#include "base/settings_entries.h"
+#include "front/tls_context.h"
 #include "upstream/postgres.h"
 
 #define SPARE_DESCRIPTORS 256 /* beside clients: links, pool, logs, libraries */
 
 static bool
-redis_target(const struct settings *settings, struct backends *backends, char *error, size_t size)
+make_redis_target(const struct settings *settings, struct preflight *preflight, char *error,
+    size_t size)
 {
-	char name[256];
+	char phrase[SETTINGS_ERROR_SIZE / 2];
 
-	if (settings->redis.url[0] == '\0') {
-		log_warn("no Redis is configured ([redis] url): commands that need one fail");
+	if (settings->redis.url[0] == '\0')
 		return true;
-	}
-	backends->redis_target = redis_target_new(settings->redis.url, settings->redis.token,
-	    settings->redis.tls_ca, error, size);
-	if (backends->redis_target == NULL)
-		return false;
-	redis_target_name(backends->redis_target, name, sizeof(name));
-	log_info("redis: %s", name);
-	return true;
+	preflight->redis_target = redis_target_new(settings->redis.url, settings->redis.token,
+	    settings->redis.tls_ca, phrase, sizeof(phrase));
+	return preflight->redis_target != NULL ||
+	    settings_blame(settings, NULL, setting_find("redis", "url"), error, size, "%s", phrase);
 }
 
 static bool
-postgres_url(const struct settings *settings, struct backends *backends, char *error, size_t size)
+check_postgres_url(const struct settings *settings, struct preflight *preflight, char *error,
+    size_t size)
 {
+	char phrase[SETTINGS_ERROR_SIZE / 2];
 	char *conninfo, dropped[512];
 
-	backends->has_postgres = settings->postgres.url[0] != '\0';
-	if (!backends->has_postgres) {
-		if (settings->map_count > 0)
-			log_warn("no Postgres is configured ([postgres] url)");
+	preflight->has_postgres = settings->postgres.url[0] != '\0';
+	if (!preflight->has_postgres)
 		return true;
-	}
-	if (!postgres_clean_url(settings->postgres.url, &conninfo, dropped, sizeof(dropped), error,
-		size))
-		return false;
+	if (!postgres_clean_url(settings->postgres.url, &conninfo, dropped, sizeof(dropped), phrase,
+		sizeof(phrase)))
+		return settings_blame(settings, NULL, setting_find("postgres", "url"), error, size,
+		    "%s", phrase);
 	free(conninfo);
 	return true;
 }
 
 bool
-preflight_targets(const struct settings *settings, struct backends *backends, char *error,
+preflight_make(const struct settings *settings, struct preflight *preflight, char *error,
     size_t size)
 {
-	/* What is asked to be encrypted is not served in the clear. */
-	if (settings->listen.tls_cert[0] != '\0') {
-		snprintf(error, size, "[listen] tls_cert: this version has no TLS for clients");
-		return false;
-	}
-	return redis_target(settings, backends, error, size) &&
-	    postgres_url(settings, backends, error, size);
+	*preflight = (struct preflight){ .tls = NULL };
+	if (tls_context_new(settings, &preflight->tls, error, size) &&
+	    make_redis_target(settings, preflight, error, size) &&
+	    check_postgres_url(settings, preflight, error, size))
+		return true;
+	preflight_drop(preflight);
+	return false;
+}
+
+void
+preflight_drop(struct preflight *preflight)
+{
+	SSL_CTX_free(preflight->tls);
+	redis_target_free(preflight->redis_target);
+	*preflight = (struct preflight){ .tls = NULL };
+}
+
+void
+preflight_say_certificate(SSL_CTX *tls)
+{
+	char text[256];
+
+	if (tls == NULL)
+		return;
+	tls_context_describe(tls, text, sizeof(text));
+	log_info("tls: %s", text);
 }
 
 /* Settings whose part of the work is not there yet: said, not ignored. */
-void
-preflight_warn(const struct settings *settings)
+static void
+say_unserved(const struct settings *settings)
 {
 	const struct {
 		const char *name;
@@ -77,6 +96,23 @@ preflight_warn(const struct settings *settings)
 		if (unserved[i].is_set)
 			log_info("%s has no effect in this version", unserved[i].name);
 	}
+}
+
+void
+preflight_say(const struct settings *settings, const struct preflight *preflight)
+{
+	char name[256];
+
+	preflight_say_certificate(preflight->tls);
+	if (preflight->redis_target == NULL) {
+		log_warn("no Redis is configured ([redis] url): commands that need one fail");
+	} else {
+		redis_target_name(preflight->redis_target, name, sizeof(name));
+		log_info("redis: %s", name);
+	}
+	if (!preflight->has_postgres && settings->map_count > 0)
+		log_warn("no Postgres is configured ([postgres] url)");
+	say_unserved(settings);
 }
 
 /* Some descriptors are not ours to give; the rest bounds the clients. */

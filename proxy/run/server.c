@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <openssl/ssl.h>
+
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/hash.h"
@@ -16,40 +18,15 @@
 #include "base/random.h"
 #include "front/admin.h"
 #include "front/listener.h"
+#include "front/tls_stream.h"
 #include "ladder/keeper.h"
-#include "run/outage_log.h"
 #include "run/preflight.h"
+#include "run/server_inside.h"
 #include "run/worker.h"
 #include "wire/reply.h"
 
 #define JOURNAL_MAX_KEYS 1000000
-#define MAX_SIGNALS 3
 #define DRAIN_LOOK_MS 10
-
-struct server {
-	const struct arguments *arguments;
-	struct event_base *base;
-	struct event *signals[MAX_SIGNALS], *drain_timer;
-	struct listener *tcp, *local;
-	struct admin *admin;
-
-	/* The newest first; the others stay, for requests that began under them. */
-	struct rules_age {
-		struct rules rules;
-		struct rules_age *older;
-	} * rules;
-
-	struct backends backends;
-	struct outage_log outages;
-	struct census census;
-	struct worker **workers;
-	const struct worker_metrics **metrics;
-	struct front **fronts;
-	size_t next_worker;
-	pthread_t keeper_thread;
-	bool has_keeper_thread;
-	size_t started_workers;
-};
 
 /* ---- backends going down and coming back ---- */
 
@@ -72,39 +49,11 @@ on_breaker(struct breaker *breaker, enum breaker_state before, enum breaker_stat
 
 /* ---- making the parts ---- */
 
-static struct breaker_policy
-policy_of(const struct settings *settings)
-{
-	return (struct breaker_policy){
-		.failures = settings->breaker.failures,
-		.failure_rate = settings->breaker.failure_rate,
-		.open_ms = settings->breaker.open_ms,
-		.max_open_ms = settings->breaker.max_open_ms,
-	};
-}
-
-static void
-add_rules(struct server *server, struct settings *settings)
-{
-	struct rules_age *age = alloc_zero(sizeof(*age));
-
-	age->rules.settings = settings;
-	age->rules.maps = maps_new(settings);
-	age->older = server->rules;
-	server->rules = age;
-}
-
-static const struct settings *
-settings_of(const struct server *server)
-{
-	return server->rules->rules.settings;
-}
-
 static void
 make_backends(struct server *server)
 {
-	const struct settings *settings = settings_of(server);
-	struct breaker_policy policy = policy_of(settings);
+	const struct settings *settings = server_settings(server);
+	struct breaker_policy policy = server_breaker_policy(settings);
 	struct cache_limits limits = {
 		.max_entries = settings->cache.max_entries,
 		.max_memory_bytes = settings->cache.max_memory,
@@ -123,7 +72,7 @@ make_backends(struct server *server)
 static bool
 make_journal(struct server *server, char *error, size_t size)
 {
-	const char *path = settings_of(server)->ladder.journal;
+	const char *path = server_settings(server)->ladder.journal;
 
 	server->backends.journal = journal_new(JOURNAL_MAX_KEYS);
 	return path[0] == '\0' || journal_open(server->backends.journal, path, error, size);
@@ -132,7 +81,7 @@ make_journal(struct server *server, char *error, size_t size)
 static void
 make_workers(struct server *server)
 {
-	size_t count = (size_t)settings_of(server)->server.threads;
+	size_t count = (size_t)server_settings(server)->server.threads;
 
 	server->workers = alloc_zero(count * sizeof(*server->workers));
 	server->metrics = alloc_zero(count * sizeof(*server->metrics));
@@ -153,41 +102,69 @@ make_workers(struct server *server)
 
 /* ---- listening ---- */
 
+/* It is told when it can be, and goes in any case. */
 static void
-on_accepted(int fd, bool is_local, void *arg)
+refuse_client(int fd, bool is_plain)
 {
 	static const char full[] = "-ERR max number of clients reached\r\n";
-	struct server *server = arg;
 
-	if (atomic_load(&server->census.clients) >= settings_of(server)->listen.max_clients) {
+	if (is_plain) {
 		ssize_t sent = send(fd, full, sizeof(full) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
-		(void)sent; /* it is told when it can be, and goes in any case */
+		(void)sent;
+	}
+	close(fd);
+}
+
+static void
+add_client(struct server *server, int fd, bool is_local, SSL_CTX *context)
+{
+	if (atomic_load(&server->census.clients) >= server_settings(server)->listen.max_clients) {
+		refuse_client(fd, context == NULL);
+		return;
+	}
+	struct tls_stream *tls = context != NULL ? tls_stream_new(context, fd) : NULL;
+	if (context != NULL && tls == NULL) {
 		close(fd);
 		return;
 	}
 	/* Counted here, by the one who decides; taken off by the worker. */
 	atomic_fetch_add(&server->census.clients, 1);
 	int64_t id = atomic_fetch_add(&server->census.next_client_id, 1) + 1;
-	worker_add_client(server->workers[server->next_worker], fd, id, is_local);
+	worker_add_client(server->workers[server->next_worker], fd, id, is_local, tls);
 	server->next_worker = (server->next_worker + 1) % server->census.worker_count;
+}
+
+static void
+on_tcp_client(int fd, bool is_local, void *arg)
+{
+	struct server *server = arg;
+
+	add_client(server, fd, is_local, server->tls);
+}
+
+/* The file's owner says who may come in; nobody listens on the way. */
+static void
+on_socket_client(int fd, bool is_local, void *arg)
+{
+	add_client(arg, fd, is_local, NULL);
 }
 
 static bool
 start_listening(struct server *server, char *error, size_t size)
 {
-	const struct settings *settings = settings_of(server);
+	const struct settings *settings = server_settings(server);
 
 	server->admin = admin_new(server->base, &server->census, settings->admin.address,
 	    (int)settings->admin.port, error, size);
 	if (server->admin == NULL)
 		return false;
 	server->tcp = listener_tcp(server->base, settings->listen.address,
-	    (int)settings->listen.port, on_accepted, server, error, size);
+	    (int)settings->listen.port, on_tcp_client, server, error, size);
 	if (server->tcp == NULL)
 		return false;
 	if (settings->listen.socket[0] != '\0') {
-		server->local = listener_unix(server->base, settings->listen.socket, on_accepted,
-		    server, error, size);
+		server->local = listener_unix(server->base, settings->listen.socket,
+		    on_socket_client, server, error, size);
 		if (server->local == NULL)
 			return false;
 	}
@@ -205,7 +182,7 @@ stop_listening(struct server *server)
 static void
 drain_workers(struct server *server)
 {
-	int64_t until_ms = clock_mono_ms() + settings_of(server)->server.drain_ms;
+	int64_t until_ms = clock_mono_ms() + server_settings(server)->server.drain_ms;
 
 	for (size_t i = 0; i < server->started_workers; i++)
 		worker_drain(server->workers[i], until_ms);
@@ -252,44 +229,10 @@ on_drain_timer(evutil_socket_t fd, short what, void *arg)
 }
 
 static void
-log_setting_change(const char *name, bool takes_effect, void *arg)
-{
-	(void)arg;
-	if (takes_effect)
-		log_info("reload: %s has changed", name);
-	else
-		log_warn("reload: %s needs a restart to take effect", name);
-}
-
-static void
-reload(struct server *server)
-{
-	char error[SETTINGS_ERROR_SIZE];
-	struct settings *settings = settings_load(server->arguments->file,
-	    server->arguments->overrides, server->arguments->override_count, error, sizeof(error));
-
-	if (settings == NULL) {
-		log_error("reload refused, nothing has changed: %s", error);
-		return;
-	}
-	settings_compare(settings_of(server), settings, log_setting_change, NULL);
-	add_rules(server, settings);
-	log_setup((enum log_level)settings->server.log_level,
-	    (enum log_format)settings->server.log_format);
-	struct breaker_policy policy = policy_of(settings);
-	breaker_set_policy(server->backends.redis, &policy);
-	breaker_set_policy(server->backends.postgres, &policy);
-	keeper_set_rules(server->backends.keeper, &server->rules->rules);
-	for (size_t i = 0; i < server->census.worker_count; i++)
-		worker_set_rules(server->workers[i], &server->rules->rules);
-	log_info("reload done");
-}
-
-static void
 on_reload_signal(evutil_socket_t signal, short what, void *arg)
 {
 	(void)signal, (void)what;
-	reload(arg);
+	server_reload(arg);
 }
 
 static void
@@ -374,6 +317,7 @@ free_all(struct server *server)
 	breaker_free(server->backends.redis);
 	breaker_free(server->backends.postgres);
 	redis_target_free(server->backends.redis_target);
+	SSL_CTX_free(server->tls);
 	for (struct rules_age *age = server->rules, *older; age != NULL; age = older) {
 		older = age->older;
 		maps_free(age->rules.maps);
@@ -387,12 +331,17 @@ free_all(struct server *server)
 static bool
 set_up(struct server *server, char *error, size_t size, int *code)
 {
+	struct preflight found;
+
 	*code = EXIT_BAD_USAGE;
-	if (!preflight_targets(settings_of(server), &server->backends, error, size))
+	if (!preflight_make(server_settings(server), &found, error, size))
 		return false;
 	*code = EXIT_CANNOT_START;
-	preflight_warn(settings_of(server));
-	preflight_descriptors(settings_of(server)->listen.max_clients);
+	preflight_say(server_settings(server), &found);
+	server->tls = found.tls;
+	server->backends.redis_target = found.redis_target;
+	server->backends.has_postgres = found.has_postgres;
+	preflight_descriptors(server_settings(server)->listen.max_clients);
 	if (!make_journal(server, error, size))
 		return false;
 	make_backends(server);
@@ -413,7 +362,7 @@ server_run(struct settings *settings, const struct arguments *arguments)
 	hash_init();
 	outage_log_init(&server->outages);
 	server->arguments = arguments;
-	add_rules(server, settings);
+	server_add_rules(server, settings);
 	server->base = event_base_new();
 	if (server->base == NULL)
 		abort();

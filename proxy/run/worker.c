@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/random.h"
 #include "front/client.h"
+#include "front/tls_stream.h"
 #include "ladder/dedicated.h"
 #include "ladder/flight.h"
 #include "ladder/keeper.h"
@@ -130,6 +131,7 @@ struct worker_letter {
 	int fd;
 	int64_t id;
 	bool is_local;
+	struct tls_stream *tls;
 	const struct rules *rules;
 };
 
@@ -149,17 +151,21 @@ on_client(struct letter *letter)
 {
 	struct worker_letter *what = (struct worker_letter *)letter;
 
-	if (what->worker->drain_until_ms != 0)
-		close(what->fd); /* accepted in the moment that we stopped */
-	else
-		front_add_client(what->worker->front, what->fd, what->id, what->is_local);
+	if (what->worker->drain_until_ms != 0) { /* accepted in the moment that we stopped */
+		tls_stream_free(what->tls);
+		close(what->fd);
+	} else {
+		front_add_client(what->worker->front, what->fd, what->id, what->is_local,
+		    what->tls);
+	}
 	free(what);
 }
 
 void
-worker_add_client(struct worker *worker, int fd, int64_t id, bool is_local)
+worker_add_client(struct worker *worker, int fd, int64_t id, bool is_local, struct tls_stream *tls)
 {
-	post(worker, (struct worker_letter){ .fd = fd, .id = id, .is_local = is_local }, on_client);
+	post(worker, (struct worker_letter){ .fd = fd, .id = id, .is_local = is_local, .tls = tls },
+	    on_client);
 }
 
 static void

@@ -99,9 +99,13 @@ def decode(data, at=0):
 
 
 class Client:
-    """One connection. `address` is (host, port) or the path of a unix socket."""
+    """One connection. `address` is (host, port) or the path of a unix socket.
 
-    def __init__(self, address, timeout=5.0, protocol=2, password=None, receive_buffer=None):
+    `tls`: an ssl.SSLContext, for TLS with a server named localhost.
+    """
+
+    def __init__(self, address, timeout=5.0, protocol=2, password=None, receive_buffer=None,
+                 tls=None):
         family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
         self.socket = socket.socket(family, socket.SOCK_STREAM)
         if receive_buffer:
@@ -110,6 +114,8 @@ class Client:
         self.socket.connect(address)
         if family == socket.AF_INET:
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls:
+            self.socket = tls.wrap_socket(self.socket, server_hostname="localhost")
         self.buffer = bytearray()
         if protocol == 3:
             greeting = self.call("HELLO", 3, *(("AUTH", "default", password) if password else ()))
