@@ -26,7 +26,7 @@ struct session {
 	struct awaited *first, *last;
 	struct deadline due; /* of the oldest command that does not block */
 	size_t begun, ended; /* keys, so far */
-	struct buf written;  /* keys begun and not ended: length and bytes in turn */
+	struct buf written;  /* keys begun and not ended, see session_send.c */
 	int resp, resp_at_start;
 	bool is_id_lent, is_paused;
 	struct session_waiter *waiters; /* for the id */

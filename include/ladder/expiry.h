@@ -1,16 +1,33 @@
-/* When a write that passed through here lets its key expire. Pure. */
+/*
+ * When a write that passed through here lets its key expire: read off the
+ * command when it is sent, noted in memory when it has run.
+ */
 #ifndef SIDECAR_LADDER_EXPIRY_H
 #define SIDECAR_LADDER_EXPIRY_H
 
-#include "base/slice.h"
+#include "store/cache.h"
 
-/*
- * True when the command, if Redis carries it out, gives argv[1] a time to
- * live: *at_ms is its end, monotonic.
- *
- * wall_ms  wall clock, for EXAT and the like
- */
-MUST_CHECK bool expiry_of(const struct slice *argv, size_t argc, int64_t now_ms, int64_t wall_ms,
-    int64_t *at_ms);
+enum expiry_kind {
+	EXPIRY_NONE,
+	EXPIRY_AFTER,  /* `ms` from when it runs */
+	EXPIRY_AT,     /* at `ms`, monotonic */
+	EXPIRY_COPIED, /* whatever `from` has: RENAME, COPY */
+};
+
+struct key_expiry {
+	enum expiry_kind kind;
+	int64_t ms;
+	struct slice key;  /* of argv */
+	struct slice from; /* of argv; COPIED only */
+};
+
+/* What the command, if Redis carries it out, does to the time to live of a
+ * key. Pure. wall_ms is for EXAT and the like. */
+struct key_expiry expiry_of(const struct slice *argv, size_t argc, int64_t now_ms, int64_t wall_ms);
+
+/* It has run just now, or may have. Before a read may fill the key again:
+ * before cache_write_end(). The database does not matter: a moment too many
+ * costs a question. */
+void expiry_note(struct cache *cache, const struct key_expiry *expiry, int64_t now_ms);
 
 #endif

@@ -153,6 +153,10 @@ bool cache_fill_variant(struct cache *cache, struct slice key, struct slice vari
  * moments first; what it forgets is bounded by the ttl.
  */
 void cache_note_expiry(struct cache *cache, struct slice key, int64_t now_ms, int64_t at_ms);
+/* The moments still ahead that are remembered of a key; how many. */
+#define CACHE_EXPIRIES 2
+size_t cache_known_expiries(struct cache *cache, struct slice key, int64_t now_ms,
+    int64_t at_ms[CACHE_EXPIRIES]);
 
 /* Keeps a value that is newer than any backend's (a write acknowledged by
  * ourselves): drops the key, and fills. */

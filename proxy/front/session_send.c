@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "front/client_pause.h"
+#include "ladder/expiry.h"
 #include "ladder/keeper.h"
 
 struct ladder_context *
@@ -18,19 +19,58 @@ session_ladder(const struct session *session)
 
 /* ---- what is written drops from memory ---- */
 
+/* A key begun and not ended: this, its bytes, and those of `expiry.from`.
+ * The slices of `expiry` are filled in when it is taken out. */
+struct written_key {
+	size_t key_len;
+	struct key_expiry expiry;
+};
+
+struct write_under_way {
+	struct session *session;
+	struct key_expiry expiry;
+};
+
 static void
 begin_key(struct slice key, void *arg)
 {
-	struct session *session = arg;
+	const struct write_under_way *write = arg;
+	struct session *session = write->session;
 	struct backends *backends = session_ladder(session)->backends;
-	size_t len = key.len;
+	struct written_key written = { key.len, { EXPIRY_NONE } };
 
+	if (write->expiry.kind != EXPIRY_NONE && slice_equal(key, write->expiry.key))
+		written.expiry = write->expiry;
 	cache_write_begin(backends->cache, key);
 	journal_note_write(backends->journal, key, 0);
 	session->begun++;
-	buf_append(&session->written, &len, sizeof(len));
+	buf_append(&session->written, &written, sizeof(written));
 	buf_append_slice(&session->written, key);
+	buf_append_slice(&session->written, written.expiry.from);
 	counter_add(&session_ladder(session)->metrics->invalidated_write, 1);
+}
+
+static void
+begin_keys(struct session *session, const struct request_parser *parser,
+    const struct command_info *info)
+{
+	struct write_under_way write = { session,
+		expiry_of(parser->argv, parser->argc, clock_mono_ms(), clock_wall_ms()) };
+
+	command_each_written_key(info, parser->argv, parser->argc, begin_key, &write);
+}
+
+static void
+end_key(struct session *session, struct written_key *written, const char *bytes)
+{
+	struct backends *backends = session_ladder(session)->backends;
+	struct slice key = { bytes, written->key_len };
+
+	written->expiry.key = key;
+	written->expiry.from.at = bytes + key.len;
+	expiry_note(backends->cache, &written->expiry, clock_mono_ms());
+	cache_write_end(backends->cache, key);
+	keeper_publish(backends->keeper, key);
 }
 
 void
@@ -38,12 +78,11 @@ session_end_writes(struct session *session, size_t up_to)
 {
 	for (; session->ended < up_to; session->ended++) {
 		struct slice rest = buf_slice(&session->written);
-		size_t len;
-		memcpy(&len, rest.at, sizeof(len));
-		struct slice key = { rest.at + sizeof(len), len };
-		cache_write_end(session_ladder(session)->backends->cache, key);
-		keeper_publish(session_ladder(session)->backends->keeper, key);
-		buf_take(&session->written, sizeof(len) + len);
+		struct written_key written;
+		memcpy(&written, rest.at, sizeof(written));
+		end_key(session, &written, rest.at + sizeof(written));
+		buf_take(&session->written,
+		    sizeof(written) + written.key_len + written.expiry.from.len);
 	}
 }
 
@@ -119,7 +158,7 @@ session_forward(struct session *session, const struct request_parser *parser,
 	    info == NULL || info->class == COMMAND_WRITE || info->class == COMMAND_SESSION;
 
 	if (is_write)
-		command_each_written_key(info, parser->argv, parser->argc, begin_key, session);
+		begin_keys(session, parser, info);
 	if (is_flush)
 		cache_drop_all(session_ladder(session)->backends->cache);
 	session->hangs_up |= effect->needs_state;

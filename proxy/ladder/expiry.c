@@ -30,48 +30,98 @@ static const struct ttl_option options[] = {
 	{ SLICE_INIT("PXAT"), 1, true },
 };
 
-static bool
-end_of(struct slice text, int64_t unit_ms, bool is_moment, int64_t now_ms, int64_t wall_ms,
-    int64_t *at_ms)
+/* What is behind us ends the key at once. */
+static struct key_expiry
+end_of(struct slice key, struct slice text, int64_t unit_ms, bool is_moment, int64_t now_ms,
+    int64_t wall_ms)
 {
+	struct key_expiry expiry = { is_moment ? EXPIRY_AT : EXPIRY_AFTER, 0, key, SLICE_NONE };
 	int64_t number;
 
 	if (!slice_to_int64(text, &number) || __builtin_mul_overflow(number, unit_ms, &number))
-		return false;
+		return (struct key_expiry){ EXPIRY_NONE };
 	if (is_moment)
 		number -= wall_ms;
-	return !__builtin_add_overflow(now_ms, number > 0 ? number : 0, at_ms);
+	number = number > 0 ? number : 0;
+	if (__builtin_add_overflow(now_ms, number, &expiry.ms)) /* Redis refuses it as well */
+		return (struct key_expiry){ EXPIRY_NONE };
+	if (!is_moment)
+		expiry.ms = number;
+	return expiry;
 }
 
-static bool
-option_end(const struct slice *argv, size_t argc, size_t from, int64_t now_ms, int64_t wall_ms,
-    int64_t *at_ms)
+static struct key_expiry
+option_end(const struct slice *argv, size_t argc, size_t first, int64_t now_ms, int64_t wall_ms)
 {
-	for (size_t i = from; i + 1 < argc; i++) {
+	for (size_t i = first; i + 1 < argc; i++) {
 		for (size_t o = 0; o < sizeof(options) / sizeof(options[0]); o++) {
 			if (slice_equal_nocase(argv[i], options[o].name))
-				return end_of(argv[i + 1], options[o].unit_ms, options[o].is_moment,
-				    now_ms, wall_ms, at_ms);
+				return end_of(argv[1], argv[i + 1], options[o].unit_ms,
+				    options[o].is_moment, now_ms, wall_ms);
 		}
 	}
-	return false;
+	return (struct key_expiry){ EXPIRY_NONE };
 }
 
-bool
-expiry_of(const struct slice *argv, size_t argc, int64_t now_ms, int64_t wall_ms, int64_t *at_ms)
+/* RESTORE key ttl value [ABSTTL ...]; a ttl of 0 is none. */
+static struct key_expiry
+restore_end(const struct slice *argv, size_t argc, int64_t now_ms, int64_t wall_ms)
+{
+	bool is_moment = false;
+
+	if (slice_equal(argv[2], SLICE("0")))
+		return (struct key_expiry){ EXPIRY_NONE };
+	for (size_t i = 4; i < argc; i++)
+		is_moment |= slice_equal_nocase(argv[i], SLICE("ABSTTL"));
+	return end_of(argv[1], argv[2], 1, is_moment, now_ms, wall_ms);
+}
+
+struct key_expiry
+expiry_of(const struct slice *argv, size_t argc, int64_t now_ms, int64_t wall_ms)
 {
 	if (argc < 3)
-		return false;
+		return (struct key_expiry){ EXPIRY_NONE };
 	for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++) {
 		if (slice_equal_nocase(argv[0], fixed[i].name))
-			return end_of(argv[fixed[i].place], fixed[i].unit_ms, fixed[i].is_moment,
-			    now_ms, wall_ms, at_ms);
+			return end_of(argv[1], argv[fixed[i].place], fixed[i].unit_ms,
+			    fixed[i].is_moment, now_ms, wall_ms);
 	}
+	if (slice_equal_nocase(argv[0], SLICE("rename")) ||
+	    slice_equal_nocase(argv[0], SLICE("renamenx")) ||
+	    slice_equal_nocase(argv[0], SLICE("copy")))
+		return (struct key_expiry){ EXPIRY_COPIED, 0, argv[2], argv[1] };
 	if (slice_equal_nocase(argv[0], SLICE("restore")))
-		return end_of(argv[2], 1, false, now_ms, wall_ms, at_ms) && *at_ms > now_ms;
+		return restore_end(argv, argc, now_ms, wall_ms);
 	if (slice_equal_nocase(argv[0], SLICE("set")))
-		return option_end(argv, argc, 3, now_ms, wall_ms, at_ms);
+		return option_end(argv, argc, 3, now_ms, wall_ms);
 	if (slice_equal_nocase(argv[0], SLICE("getex")))
-		return option_end(argv, argc, 2, now_ms, wall_ms, at_ms);
-	return false;
+		return option_end(argv, argc, 2, now_ms, wall_ms);
+	return (struct key_expiry){ EXPIRY_NONE };
+}
+
+/* Rather late than early: a question asked before the key has gone is
+ * answered with what is about to go, and then nothing is known of its end. */
+#define LATE_MS 2
+
+void
+expiry_note(struct cache *cache, const struct key_expiry *expiry, int64_t now_ms)
+{
+	int64_t known_ms[CACHE_EXPIRIES];
+	size_t count;
+
+	switch (expiry->kind) {
+	case EXPIRY_NONE:
+		break;
+	case EXPIRY_AFTER:
+		cache_note_expiry(cache, expiry->key, now_ms, now_ms + expiry->ms + LATE_MS);
+		break;
+	case EXPIRY_AT:
+		cache_note_expiry(cache, expiry->key, now_ms, expiry->ms + LATE_MS);
+		break;
+	case EXPIRY_COPIED:
+		count = cache_known_expiries(cache, expiry->from, now_ms, known_ms);
+		for (size_t i = 0; i < count; i++)
+			cache_note_expiry(cache, expiry->key, now_ms, known_ms[i]);
+		break;
+	}
 }

@@ -19,9 +19,9 @@ struct errand {
 	bool is_hasty;
 	bool leaves_key; /* whatever it does, the keys are there afterwards */
 	struct link_choice link;
-	bool can_do_without;   /* copy_write_can(): Redis's answer is not needed */
-	bool is_held;          /* acknowledged without an answer; the journal waits for it */
-	int64_t expires_at_ms; /* of the one key, when Redis carries it out; 0: no */
+	bool can_do_without; /* copy_write_can(): Redis's answer is not needed */
+	bool is_held;        /* acknowledged without an answer; the journal waits for it */
+	struct key_expiry expiry;
 	int64_t started_us;
 	ladder_replied_fn replied;
 	void *arg;
@@ -162,10 +162,7 @@ on_event(struct forward *forward, enum forward_event event, struct slice answer)
 		return;
 	}
 	/* Before a read may fill again. What was lost may have run, too. */
-	if (errand->expires_at_ms != 0 && errand->key_count > 0)
-		cache_note_expiry(errand->context->backends->cache, errand->argv[0],
-		    clock_mono_ms(),
-		    errand->expires_at_ms + clock_mono_ms() - errand->started_us / 1000 + 2);
+	expiry_note(errand->context->backends->cache, &errand->expiry, clock_mono_ms());
 	end(errand);
 	if (event == FORWARD_ANSWERED || (event == FORWARD_SICK && !errand->can_do_without)) {
 		tell(errand, RUNG_REDIS, answer);
@@ -201,14 +198,22 @@ add_key(struct slice key, void *arg)
 	list->at[list->count++] = key;
 }
 
+static struct slice
+copy_word(struct slice from, char **at)
+{
+	struct slice copy = slice_make(*at, from.len);
+
+	if (from.len > 0)
+		memcpy(*at, from.at, from.len);
+	*at += from.len;
+	return copy;
+}
+
 static void
 copy_words(struct errand *errand, const struct slice *from, size_t count, size_t to, char **at)
 {
-	for (size_t i = 0; i < count; i++) {
-		errand->argv[to + i] = slice_make(*at, from[i].len);
-		memcpy(*at, from[i].at, from[i].len);
-		*at += from[i].len;
-	}
+	for (size_t i = 0; i < count; i++)
+		errand->argv[to + i] = copy_word(from[i], at);
 }
 
 static size_t
@@ -234,23 +239,26 @@ errand_new(struct ladder_context *context, const struct write_command *command,
 	if (kind == ERRAND_WRITE)
 		command_each_written_key(command->info, command->argv, command->argc, add_key,
 		    &keys);
+	struct key_expiry expiry = { EXPIRY_NONE };
+	if (kind == ERRAND_WRITE)
+		expiry = expiry_of(command->argv, command->argc, clock_mono_ms(), clock_wall_ms());
 	size_t words = keys.count + argc;
 	struct errand *errand = alloc_zero(sizeof(*errand) + words * sizeof(struct slice) +
-	    total_len(keys.at, keys.count) + total_len(command->argv, argc));
+	    total_len(keys.at, keys.count) + total_len(command->argv, argc) + expiry.key.len +
+	    expiry.from.len);
 	errand->context = context;
 	errand->kind = kind;
 	errand->can_do_without = can_do_without;
 	errand->started_us = clock_mono_us();
-	if (kind == ERRAND_WRITE &&
-	    !expiry_of(command->argv, command->argc, clock_mono_ms(), clock_wall_ms(),
-		&errand->expires_at_ms))
-		errand->expires_at_ms = 0;
+	errand->expiry = expiry;
 	errand->key_count = keys.count;
 	errand->argc = argc;
 	errand->argv = (struct slice *)(void *)errand->bytes;
 	char *at = errand->bytes + words * sizeof(struct slice);
 	copy_words(errand, keys.at, keys.count, 0, &at);
 	copy_words(errand, command->argv, argc, keys.count, &at);
+	errand->expiry.key = copy_word(expiry.key, &at);
+	errand->expiry.from = copy_word(expiry.from, &at);
 	if (keys.at != keys.found)
 		free(keys.at);
 	return errand;

@@ -214,7 +214,7 @@ choose_place(struct expiry *set, uint64_t hash)
 		if (chosen->at_ms != 0 && (set[i].at_ms == 0 || set[i].at_ms > chosen->at_ms))
 			chosen = &set[i];
 	}
-	return owned >= 2 ? own : chosen;
+	return owned >= CACHE_EXPIRIES ? own : chosen;
 }
 
 void
@@ -230,6 +230,23 @@ cache_note_expiry(struct cache *cache, struct slice key, int64_t now_ms, int64_t
 	}
 	*choose_place(set, hash) = (struct expiry){ hash, at_ms };
 	pthread_mutex_unlock(&shard->lock);
+}
+
+size_t
+cache_known_expiries(struct cache *cache, struct slice key, int64_t now_ms,
+    int64_t at_ms[CACHE_EXPIRIES])
+{
+	uint64_t hash = hash_bytes(key);
+	struct shard *shard = shard_lock(cache, hash);
+	const struct expiry *set = expiry_set(shard, hash);
+	size_t count = 0;
+
+	for (int i = 0; i < EXPIRY_WAYS && count < CACHE_EXPIRIES; i++) {
+		if (set[i].hash == hash && set[i].at_ms > now_ms)
+			at_ms[count++] = set[i].at_ms;
+	}
+	pthread_mutex_unlock(&shard->lock);
+	return count;
 }
 
 void

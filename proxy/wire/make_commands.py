@@ -21,7 +21,7 @@ SESSION = set(
 )
 FLUSH = set("flushall flushdb swapdb".split())
 # These write though their flags do not say so, or write keys they do not name.
-WRITES = set("eval evalsha fcall".split())
+WRITES = set("eval evalsha fcall pfcount".split())  # PFCOUNT keeps its count in the value
 CHANGES_ANYTHING = set("debug restore-asking function|flush".split())
 
 

@@ -670,9 +670,7 @@ class Run:
 @pytest.mark.seconds(60 + 3 * SECONDS)
 @pytest.mark.parametrize("most_at_once", [1, 40], ids=["one by one", "pipelined"])
 @pytest.mark.parametrize("protocol", [2, 3])
-# Without tracking a ttl that a session or another key brings is not followed yet.
-@pytest.mark.parametrize("coherence", [
-    "auto", pytest.param("ttl", marks=pytest.mark.xfail(reason="bounded by [cache] ttl only"))])
+@pytest.mark.parametrize("coherence", ["auto", "ttl"])
 def test_random_commands_are_answered_as_by_redis(
         coherence, protocol, most_at_once, start_redis, start_sidecar):
     """With `ttl` nothing but the commands themselves tells the sidecar what has changed."""
@@ -708,22 +706,14 @@ ENDS = {
     "RENAME": "SET other v PX 40|RENAME other key",
     "COPY": "SET other v PX 40|COPY other key",
     "MOVE": "SELECT 1|SET key v PX 40|MOVE key 0",
+    "RENAME in a transaction": "SET other v PX 40|MULTI|RENAME other key|EXEC",
+    "COPY in a session": "WATCH other|SET other v PX 40|COPY other key",
+    "RENAMENX": "SET other v|PEXPIRE other 40|RENAMENX other key",
     "RESTORE": "RESTORE key 40 dump",
 }
 
 
-# The sidecar reads a ttl off a command of its own only; these carry it inside a
-# session, or from another key. Until it follows them, too, what memory says is
-# bounded by [cache] ttl, and the README says so.
-NOT_FOLLOWED = {
-    "while watching", "while tracking", "in a transaction", "PEXPIRE in a transaction",
-    "after a SELECT that failed in a transaction", "RENAME", "COPY", "MOVE",
-}
-
-
-@pytest.mark.parametrize("name", [
-    pytest.param(name, marks=pytest.mark.xfail(strict=True, reason="bounded by [cache] ttl only"))
-    if name in NOT_FOLLOWED else name for name in ENDS])
+@pytest.mark.parametrize("name", ENDS)
 def test_a_key_ends_for_everyone_when_it_ends_in_redis(name, start_redis, start_sidecar):
     """Without CLIENT TRACKING, which would only hide it: Redis tells when it removes a key, and it
     removes the last expired ones when it comes to them."""
