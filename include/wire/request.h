@@ -47,6 +47,13 @@ struct request_parser {
  */
 enum request_parse request_parse(struct request_parser *parser, struct request_progress *progress,
     const struct request_limits *limits, struct slice bytes);
+
+/*
+ * The command that most of all is sent, without the rest: a whole "GET key"
+ * at bytes.at, in either case, with a key of less than 1000 bytes (so that it
+ * is within all limits). Returns its length; 0: request_parse() it.
+ */
+size_t request_get(struct slice bytes, struct slice *key);
 void request_parser_free(struct request_parser *parser);
 
 /* Appends a RESP array made of the words; for commands that we make up. */

@@ -24,20 +24,40 @@ broken(struct request_parser *parser, const char *format, ...)
 }
 
 static void
+grow(struct request_parser *parser)
+{
+	parser->room = parser->room > 0 ? parser->room * 2 : 16;
+	parser->argv = alloc_again(parser->argv, parser->room * sizeof(struct slice));
+}
+
+static inline void
 add_word(struct request_parser *parser, struct slice word)
 {
-	if (parser->argc == parser->room) {
-		parser->room = parser->room > 0 ? parser->room * 2 : 16;
-		parser->argv = alloc_again(parser->argv, parser->room * sizeof(struct slice));
-	}
+	if (parser->argc == parser->room)
+		grow(parser);
 	parser->argv[parser->argc++] = word;
 }
 
 /* ---- RESP ---- */
 
-/* A line "<type><number>\r\n" at *at. */
+/* The digits of a number as clients write it, at `at`: how many, up to 9. */
+static inline size_t
+read_digits(struct slice bytes, size_t at, int64_t *number)
+{
+	size_t i = at;
+
+	for (*number = 0; i < bytes.len && i < at + 9; i++) {
+		unsigned digit = (unsigned char)bytes.at[i] - (unsigned)'0';
+		if (digit > 9)
+			break;
+		*number = *number * 10 + digit;
+	}
+	return i - at;
+}
+
+/* Whatever else stands there: a sign, many digits, no number at all. */
 static enum request_parse
-read_number(struct slice bytes, size_t *at, int64_t *number, bool *is_number)
+read_odd_number(struct slice bytes, size_t *at, int64_t *number, bool *is_number)
 {
 	const char *start = bytes.at + *at + 1;
 	size_t left = bytes.len - *at - 1;
@@ -47,6 +67,20 @@ read_number(struct slice bytes, size_t *at, int64_t *number, bool *is_number)
 		return REQUEST_PARTIAL;
 	*is_number = slice_to_int64(slice_make(start, (size_t)(cr - start)), number);
 	*at += (size_t)(cr - start) + 3;
+	return REQUEST_WHOLE;
+}
+
+/* A line "<type><number>\r\n" at *at. */
+static inline enum request_parse
+read_number(struct slice bytes, size_t *at, int64_t *number, bool *is_number)
+{
+	size_t digits = read_digits(bytes, *at + 1, number);
+	size_t end = *at + 1 + digits;
+
+	if (digits == 0 || end + 2 > bytes.len || bytes.at[end] != '\r')
+		return read_odd_number(bytes, at, number, is_number);
+	*is_number = true;
+	*at = end + 2;
 	return REQUEST_WHOLE;
 }
 
@@ -248,6 +282,26 @@ request_parse(struct request_parser *parser, struct request_progress *progress,
 	if (bytes.at[0] == '*')
 		return parse_array(parser, progress, limits, bytes);
 	return parse_inline(parser, bytes);
+}
+
+size_t
+request_get(struct slice bytes, struct slice *key)
+{
+	static const char start[] = "*2\r\n$3\r\n", middle[] = "\r\n$";
+	int64_t len;
+
+	/* "*2 $3 GET $1 k", each with its line break, is the shortest. */
+	if (bytes.len < 20 || memcmp(bytes.at, start, 8) != 0 || (bytes.at[8] | 32) != 'g' ||
+	    (bytes.at[9] | 32) != 'e' || (bytes.at[10] | 32) != 't' ||
+	    memcmp(bytes.at + 11, middle, 3) != 0)
+		return 0;
+	size_t digits = read_digits(bytes, 14, &len);
+	size_t at = 14 + digits + 2;
+	if (digits == 0 || digits > 3 || bytes.len < at + (size_t)len + 2 ||
+	    bytes.at[at - 2] != '\r')
+		return 0;
+	*key = slice_make(bytes.at + at, (size_t)len);
+	return at + (size_t)len + 2;
 }
 
 void

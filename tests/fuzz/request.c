@@ -56,6 +56,27 @@ check_raw(struct slice bytes)
 	request_parser_free(&again);
 }
 
+/* Who takes the short way reads the same command. */
+static void
+check_get(struct slice bytes)
+{
+	struct request_parser parser = { 0 };
+	struct request_progress progress = { 0, 0 };
+	char *block = fuzz_block(bytes);
+	struct slice key;
+	size_t len = request_get(slice_make(block, bytes.len), &key);
+
+	if (len > 0) {
+		CLAIM(request_parse(&parser, &progress, &limits, slice_make(block, bytes.len)) ==
+		    REQUEST_WHOLE);
+		CLAIM(parser.len == len && parser.argc == 2);
+		CLAIM(slice_equal_nocase(parser.argv[0], SLICE("get")));
+		CLAIM(slice_equal(parser.argv[1], key));
+	}
+	free(block);
+	request_parser_free(&parser);
+}
+
 FUZZ(text)
 {
 	struct request_parser parser = { 0 };
@@ -77,6 +98,7 @@ FUZZ(text)
 	CLAIM(so_far == result);
 	CLAIM(slice_equal(buf_slice(&got), buf_slice(&wanted)));
 	check_raw(text);
+	check_get(text);
 	buf_free(&wanted);
 	buf_free(&got);
 	request_parser_free(&parser);

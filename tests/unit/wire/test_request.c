@@ -64,6 +64,74 @@ words(const char *text)
 	return words_within(slice_of(text), &wide);
 }
 
+/* ---- a whole GET ---- */
+
+/* The key that request_get() finds, within a block without room to spare. */
+static const char *
+key_of(struct slice bytes, size_t *len)
+{
+	static struct buf text;
+	struct slice key = SLICE_NONE;
+	char *block = malloc(bytes.len > 0 ? bytes.len : 1);
+
+	memcpy(block, bytes.at, bytes.len);
+	buf_reset(&text);
+	*len = request_get(slice_make(block, bytes.len), &key);
+	buf_append_slice(&text, *len > 0 ? key : SLICE("none"));
+	buf_append(&text, "", 1);
+	free(block);
+	return buf_slice(&text).at;
+}
+
+TEST(a_whole_get_is_found_in_either_case)
+{
+	static const char *const commands[] = {
+		"*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n",
+		"*2\r\n$3\r\nget\r\n$3\r\nkey\r\n",
+		"*2\r\n$3\r\ngEt\r\n$03\r\nkey\r\n*2\r\n$3\r\nGET\r\n",
+	};
+	size_t len;
+
+	for (int i = 0; i < 3; i++) {
+		CHECK_TEXT(key_of(slice_of(commands[i]), &len), "key");
+		CHECK_INT(len, i < 2 ? 22 : 23);
+	}
+}
+
+TEST(part_of_a_get_and_other_commands_are_left_to_the_parser)
+{
+	static const char whole[] = "*2\r\n$3\r\nGET\r\n$12\r\nkey:12345678\r\n";
+	static const char *const others[] = {
+		"*2\r\n$3\r\nDEL\r\n$3\r\nkey\r\n",
+		"*3\r\n$3\r\nGET\r\n$3\r\nkey\r\n$1\r\na\r\n",
+		"*2\r\n$4\r\nGETX\r\n$3\r\nkey\r\n",
+		"*2\r\n$3\r\nGET\r\n$-1\r\nkey\r\n",
+		"*2\r\n$3\r\nGET\r\n$\r\nkey-and-more\r\n",
+		"*2\r\n$3\r\nGET\r\n$3x\r\nkey-and-more\r\n",
+		"*2\r\n$3\r\nGET\r\n$1000\r\nkey-and-more\r\n",
+		"GET key-that-stands-in-a-line\r\n",
+	};
+	size_t len;
+
+	for (size_t i = 0; i + 1 < sizeof(whole); i++)
+		CHECK_TEXT(key_of(slice_make(whole, i), &len), "none");
+	CHECK_TEXT(key_of(slice_of(whole), &len), "key:12345678");
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		CHECK_TEXT(key_of(slice_of(others[i]), &len), "none");
+}
+
+TEST(the_longest_key_of_a_whole_get_is_of_999_bytes)
+{
+	size_t len;
+
+	for (int size = 999; size <= 1000; size++) {
+		struct buf command = BUF_EMPTY;
+		buf_printf(&command, "*2\r\n$3\r\nGET\r\n$%d\r\n%0*d\r\n", size, size, 0);
+		CHECK_INT(strlen(key_of(buf_slice(&command), &len)), size == 999 ? 999 : 4);
+		buf_free(&command);
+	}
+}
+
 /* ---- RESP arrays ---- */
 
 TEST(an_array_gives_its_words_and_its_length)
