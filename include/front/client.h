@@ -20,6 +20,7 @@
 #include "wire/request.h"
 
 struct dedicated_pool;
+struct deny;
 struct event_base;
 struct front;
 struct client;
@@ -53,6 +54,8 @@ struct ladder_context *front_ladder(const struct front *front);
 struct dedicated_pool *front_dedicated(const struct front *front);
 struct census *front_census(const struct front *front);
 struct worker_metrics *front_metrics(const struct front *front);
+/* What the rules in force deny. */
+const struct deny *front_deny(struct front *front);
 
 /* ---- for request.c and the commands behind it ---- */
 

@@ -60,10 +60,13 @@ struct front {
 	struct census *census;
 	struct worker_metrics *metrics;
 	struct request_parser parser;
+	struct deny *deny;
+	const char *deny_of; /* the setting that it was made of; a reload brings another */
 	struct client *clients, *dirty;
 	struct client *handling; /* whose commands are being handled; NULL: nobody's */
 	size_t client_count;
 	bool is_draining;
+	int64_t batch_us;        /* the clock, when the batch being handled came */
 	int64_t paused_until_ms; /* CLIENT PAUSE; 0: not paused */
 	bool pauses_all;
 	char in[READ_BYTES];

@@ -32,6 +32,15 @@ MUST_CHECK bool ladder_try_memory(struct ladder_context *context, const struct q
     struct answer *answer);
 
 /*
+ * The same, shorter, for a fresh string: its reply to GET goes to `out`, with
+ * `hash` the key's cache_hash(). False: nothing was written, and there may be
+ * an answer all the same. Not counted: ladder_count_hits() when all are done.
+ */
+MUST_CHECK bool ladder_hit(struct ladder_context *context, const struct question *question,
+    uint64_t hash, int64_t now_ms, struct buf *out);
+void ladder_count_hits(struct ladder_context *context, int64_t hits);
+
+/*
  * Asks, memory included. True: `answer` is set, and answered() will not come. False: it will,
  * exactly once. `key` and `id` are copied.
  */

@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "front/client_inside.h"
+#include "front/deny.h"
 #include "front/session.h"
 
 #define FIRST_REPLY_BYTES (1 << 20)
@@ -38,6 +39,7 @@ front_free(struct front *front)
 		return;
 	assert(front->client_count == 0);
 	request_parser_free(&front->parser);
+	deny_free(front->deny);
 	buf_free(&front->out);
 	buf_free(&front->nowhere);
 	free(front);
@@ -65,6 +67,19 @@ struct worker_metrics *
 front_metrics(const struct front *front)
 {
 	return front->metrics;
+}
+
+const struct deny *
+front_deny(struct front *front)
+{
+	const char *list = front->ladder->rules->settings->commands.deny;
+
+	if (front->deny_of != list) {
+		deny_free(front->deny);
+		front->deny = deny_new(list);
+		front->deny_of = list;
+	}
+	return front->deny;
 }
 
 size_t

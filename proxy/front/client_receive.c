@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "front/client_inside.h"
+#include "front/hits.h"
 #include "front/request.h"
 #include "wire/reply.h"
 
@@ -33,6 +34,13 @@ note_command(struct client_session *session, const struct request_parser *parser
 		session->replies = REPLIES_SKIP;
 }
 
+static void
+note_hit(struct client_session *session)
+{
+	session->last_len = keep_word(session->last, SLICE("get"));
+	session->last_sub_len = 0;
+}
+
 /* False: not before everything that came before it has been answered. */
 static bool
 handle_command(struct client *client, const struct request_parser *parser)
@@ -46,6 +54,19 @@ handle_command(struct client *client, const struct request_parser *parser)
 	return true;
 }
 
+/* What waits in the shared buffer is on its way out, too. */
+static void
+pause_who_owes_too_much(struct client *client)
+{
+	const struct front *front = client->front;
+
+	if (client_owes_too_much(client) ||
+	    buf_len(&front->out) > (size_t)client_settings(client)->listen.output_limit) {
+		if (client->state == CLIENT_READING)
+			client_enter(client, CLIENT_PAUSED);
+	}
+}
+
 /* Handles whole commands in `bytes`; returns how many bytes they had. */
 static size_t
 handle_commands(struct client *client, struct slice bytes)
@@ -55,14 +76,21 @@ handle_commands(struct client *client, struct slice bytes)
 	size_t at = 0;
 
 	while (client->state == CLIENT_READING && at < bytes.len) {
+		struct slice left = { bytes.at + at, bytes.len - at };
+		size_t taken = hits_take(client, left, front->batch_us / 1000);
+		if (taken > 0) {
+			at += taken;
+			note_hit(&client->session);
+			pause_who_owes_too_much(client);
+			continue;
+		}
 		struct request_limits limits = {
 			.max_bytes = settings->listen.max_request,
 			.max_args = settings->listen.max_args,
 			.is_stranger = !client->session.is_authenticated,
 		};
-		struct slice rest = { bytes.at + at, bytes.len - at };
 		enum request_parse parsed =
-		    request_parse(&front->parser, &client->progress, &limits, rest);
+		    request_parse(&front->parser, &client->progress, &limits, left);
 		if (parsed == REQUEST_PARTIAL)
 			break;
 		if (parsed == REQUEST_BROKEN) {
@@ -76,12 +104,7 @@ handle_commands(struct client *client, struct slice bytes)
 			break;
 		}
 		at += front->parser.len;
-		/* What waits in the shared buffer is on its way out, too. */
-		if (client_owes_too_much(client) ||
-		    buf_len(&front->out) > (size_t)settings->listen.output_limit) {
-			if (client->state == CLIENT_READING)
-				client_enter(client, CLIENT_PAUSED);
-		}
+		pause_who_owes_too_much(client);
 	}
 	return at;
 }
@@ -107,14 +130,14 @@ send_shared(struct client *client)
 }
 
 static void
-count_batch(struct front *front, int64_t started_us, int64_t hits_before)
+count_batch(struct front *front, int64_t hits_before)
 {
 	int64_t answered = counter_get(&front->metrics->ladder.hits) - hits_before;
 
 	/* One clock for the batch: each of its hits took at most this long. */
 	if (answered > 0)
 		histogram_add_many(&front->metrics->ladder.seconds[RUNG_MEMORY],
-		    clock_mono_us() - started_us, answered);
+		    clock_mono_us() - front->batch_us, answered);
 }
 
 /* Handles what is in client->in, or in the shared buffer (`fresh`). */
@@ -122,12 +145,12 @@ static void
 handle_batch(struct client *client, struct slice fresh)
 {
 	struct front *front = client->front;
-	int64_t started_us = clock_mono_us();
 	int64_t hits_before = counter_get(&front->metrics->ladder.hits);
 	bool is_own = buf_len(&client->in) > 0;
 	struct slice bytes = is_own ? buf_slice(&client->in) : fresh;
 
-	client->session.active_ms = started_us / 1000;
+	front->batch_us = clock_mono_us();
+	client->session.active_ms = front->batch_us / 1000;
 	front->handling = client;
 	size_t handled = handle_commands(client, bytes);
 	front->handling = NULL;
@@ -137,7 +160,7 @@ handle_batch(struct client *client, struct slice fresh)
 		buf_take(&client->in, handled);
 	else if (handled < bytes.len) /* nothing may have come at all */
 		buf_append(&client->in, bytes.at + handled, bytes.len - handled);
-	count_batch(front, started_us, hits_before);
+	count_batch(front, hits_before);
 	/* An end with a whole command before it has been handled; half a command
 	 * will never be whole. */
 	if (client->is_at_end && client->state == CLIENT_READING)

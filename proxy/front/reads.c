@@ -5,6 +5,8 @@
 
 #include "base/alloc.h"
 #include "base/resp.h"
+#include "front/client_inside.h"
+#include "front/hits.h"
 #include "wire/reply.h"
 
 /* ---- GET ---- */
@@ -132,6 +134,8 @@ handle_mget(struct client *client, const struct request_parser *parser)
 
 	if (count == 0)
 		return false;
+	if (hits_take_many(client, parser->argv + 1, count, client->front->batch_us / 1000))
+		return true;
 	struct many *many = alloc_zero(sizeof(*many) + count * sizeof(struct many_part));
 	many->slot = slot_new(client);
 	many->count = count;

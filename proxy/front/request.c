@@ -18,6 +18,7 @@
 #include "base/resp.h"
 #include "front/client_pause.h"
 #include "front/client_redirect.h"
+#include "front/deny.h"
 #include "front/local.h"
 #include "front/reads.h"
 #include "front/session.h"
@@ -41,34 +42,6 @@ is_for_strangers(const struct request_parser *parser)
 {
 	return is_command(parser, SLICE("AUTH")) || is_command(parser, SLICE("HELLO")) ||
 	    is_command(parser, SLICE("QUIT")) || is_command(parser, SLICE("RESET"));
-}
-
-/* Word by word: "CONFIG" denies all of it, "CONFIG|SET" only that. */
-static bool
-denies(struct slice word, const struct request_parser *parser)
-{
-	const char *bar = memchr(word.at, '|', word.len);
-	struct slice name = { word.at, bar != NULL ? (size_t)(bar - word.at) : word.len };
-
-	if (!slice_equal_nocase(name, parser->argv[0]))
-		return false;
-	return bar == NULL ||
-	    (parser->argc > 1 &&
-		slice_equal_nocase(slice_make(bar + 1, word.len - name.len - 1), parser->argv[1]));
-}
-
-static bool
-is_denied(const char *list, const struct request_parser *parser, struct slice *word)
-{
-	while (*list != '\0') {
-		size_t len = strcspn(list, " \t,");
-		*word = slice_make(list, len);
-		if (len > 0 && denies(*word, parser))
-			return true;
-		list += len;
-		list += strspn(list, " \t,");
-	}
-	return false;
 }
 
 static void
@@ -325,7 +298,6 @@ is_http(const struct request_parser *parser)
 bool
 request_handle(struct client *client, const struct request_parser *parser)
 {
-	const struct settings *settings = front_ladder(client_front(client))->rules->settings;
 	struct slice word;
 
 	if (is_http(parser)) {
@@ -337,7 +309,7 @@ request_handle(struct client *client, const struct request_parser *parser)
 		reply_error(client_reply(client), "NOAUTH Authentication required.");
 		return true;
 	}
-	if (is_denied(settings->commands.deny, parser, &word)) {
+	if (deny_has(front_deny(client_front(client)), parser->argv, parser->argc, &word)) {
 		/* Not before what Redis still has to say to it. */
 		if (client_redis_session(client) != NULL && !client_is_quiet(client))
 			return false;

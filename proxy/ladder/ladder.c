@@ -10,6 +10,7 @@
 #include "base/glob.h"
 #include "ladder/answer.h"
 #include "ladder/flight.h"
+#include "wire/reply.h"
 
 /* One read of one key that memory could not answer. */
 struct climb {
@@ -61,7 +62,10 @@ rung_name(enum rung rung)
 bool
 ladder_may_keep(const struct ladder_context *context, struct slice key)
 {
-	return glob_list_matches(slice_of(context->rules->settings->cache.keys), key);
+	const char *keys = context->rules->settings->cache.keys;
+	bool is_all = keys[0] == '*' && keys[1] == '\0';
+
+	return is_all || glob_list_matches(slice_of(keys), key);
 }
 
 /* ---- memory ---- */
@@ -357,8 +361,7 @@ answer_at_once(struct ladder_context *context, const struct flight_order *order,
 
 	if (!find_fresh(context, order, answer, &should_refresh))
 		return false;
-	counter_add(&context->metrics->hits, 1);
-	counter_add(&context->metrics->answers[RUNG_MEMORY], 1);
+	ladder_count_hits(context, 1);
 	if (should_refresh)
 		refresh_early(context, order);
 	return true;
@@ -371,6 +374,36 @@ ladder_try_memory(struct ladder_context *context, const struct question *questio
 	struct flight_order order = order_of(context, question);
 
 	return answer_at_once(context, &order, answer);
+}
+
+bool
+ladder_hit(struct ladder_context *context, const struct question *question, uint64_t hash,
+    int64_t now_ms, struct buf *out)
+{
+	struct cache_reading reading;
+
+	if (question->is_hash || !ladder_may_keep(context, question->key))
+		return false;
+	enum cache_read read =
+	    cache_read(context->backends->cache, question->key, hash, now_ms, out, &reading);
+	if (read == CACHE_READ_NONE)
+		return false;
+	if (read == CACHE_READ_BLOB) {
+		reply_bulk(out, blob_slice(reading.bytes));
+		blob_unref(reading.bytes);
+	}
+	if (reading.should_refresh) {
+		struct flight_order order = order_of(context, question);
+		refresh_early(context, &order);
+	}
+	return true;
+}
+
+void
+ladder_count_hits(struct ladder_context *context, int64_t hits)
+{
+	counter_add(&context->metrics->hits, hits);
+	counter_add(&context->metrics->answers[RUNG_MEMORY], hits);
 }
 
 bool

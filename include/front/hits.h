@@ -1,0 +1,23 @@
+/*
+ * The hit path: what memory answers of what a client has sent, as long as
+ * nothing else is asked. Allocates nothing, asks no clock, makes no slot.
+ * Worker's thread.
+ */
+#ifndef SIDECAR_FRONT_HITS_H
+#define SIDECAR_FRONT_HITS_H
+
+#include "front/client.h"
+
+/*
+ * Answers the whole GETs at the start of `bytes` that memory can answer, and
+ * returns how many bytes they had. It stops before the first command that is
+ * anything else: that one, and 0, are request_parse()'s and
+ * request_handle()'s business.
+ */
+size_t hits_take(struct client *client, struct slice bytes, int64_t now_ms);
+
+/* MGET, when memory has every one of the keys. False: nothing was written. */
+MUST_CHECK bool hits_take_many(struct client *client, const struct slice *keys, size_t count,
+    int64_t now_ms);
+
+#endif

@@ -1,0 +1,142 @@
+"""What memory answers, in the same order and with the same words as what it does not."""
+
+import os
+import random
+import signal
+
+import pytest
+
+from processes import eventually
+
+
+@pytest.fixture
+def sidecar(redis, start_sidecar):
+    return start_sidecar(redis={"url": redis.url}, cache={"coherence": "ttl", "max_value": "2mb"},
+                         maps={}, server={"threads": 1})
+
+
+def fill(sidecar, redis, values):
+    """In Redis, and by reading them in memory."""
+    with redis.client() as client:
+        client.pipeline([("SET", key, value) for key, value in values.items()])
+    with sidecar.client() as client:
+        assert client.pipeline([("GET", key) for key in values]) == list(values.values())
+    before = redis.commands_seen().get("get", 0)
+    with sidecar.client() as client:
+        assert client.pipeline([("GET", key) for key in values]) == list(values.values())
+    assert redis.commands_seen().get("get", 0) == before, "they are in memory"
+
+
+def plain(count, size=100):
+    return {f"k:{number}": b"%d " % number * size for number in range(count)}
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_hits_misses_and_other_commands_are_answered_in_order(protocol, sidecar, redis):
+    values = plain(200)
+    fill(sidecar, redis, values)
+    dice = random.Random(7)
+    for _ in range(20):
+        commands, expected = [], []
+        for number in range(300):
+            kind = dice.random()
+            key = f"k:{dice.randrange(200)}"
+            if kind < 0.9:
+                commands.append((dice.choice(["GET", "get", "Get"]), key))
+                expected.append(values[key])
+            elif kind < 0.93:
+                commands.append(("GET", f"none:{dice.random()}"))
+                expected.append(None)
+            elif kind < 0.96:
+                commands.append(("ECHO", f"e{number}"))
+                expected.append(b"e%d" % number)
+            else:
+                commands.append(("MGET", key, "k:1", "none"))
+                expected.append([values[key], values["k:1"], None])
+        with sidecar.client(protocol=protocol) as client:
+            assert client.pipeline(commands) == expected
+
+
+def test_a_write_in_a_pipeline_is_read_by_those_behind_it(sidecar, redis):
+    fill(sidecar, redis, plain(40))
+    with sidecar.client() as client:
+        for turn in range(10):
+            answers = client.pipeline(
+                [("GET", f"k:{number}") for number in range(40)] + [("SET", "k:1", f"new {turn}")] +
+                [("GET", "k:1")] * 40)
+            assert answers[41:] == [b"new %d" % turn] * 40
+
+
+def test_pieces_of_any_size_are_the_same_commands(sidecar, redis):
+    values = plain(50, size=1)
+    fill(sidecar, redis, values)
+    whole = b"".join(b"*2\r\n$3\r\nGET\r\n$%d\r\n%s\r\n" % (len(key), key.encode()) for key in values)
+    expected = b"".join(b"$%d\r\n%s\r\n" % (len(value), value) for value in values.values())
+    for size in (1, 7, 22, 64, 1000):
+        with sidecar.client() as client:
+            for at in range(0, len(whole), size):
+                client.socket.sendall(whole[at:at + size])
+            got = b""
+            while len(got) < len(expected):
+                got += client.socket.recv(65536)
+            assert got == expected, size
+
+
+def test_large_values_and_a_reader_that_does_not_read(sidecar, redis):
+    values = {f"k:{size}": bytes([65 + size % 26]) * size for size in
+              (0, 1, 4095, 4096, 4097, 100_000, 1_500_000)}
+    fill(sidecar, redis, values)
+    with sidecar.client(timeout=30) as client:
+        assert client.pipeline([("GET", key) for key in values] * 20) == list(values.values()) * 20
+        assert client.call("MGET", *values) == list(values.values())
+
+
+def test_an_mget_of_many_is_whole_whether_memory_has_all_or_one_is_missing(sidecar, redis):
+    values = plain(1000, size=3)
+    fill(sidecar, redis, values)
+    with sidecar.client() as client:
+        for keys in (["k:1"], list(values), ["k:1"] * 33 + ["none"], ["none"], ["none"] * 40):
+            assert client.call("MGET", *keys) == [values.get(key) for key in keys]
+
+
+def test_a_denied_get_is_denied_though_memory_has_it(redis, start_sidecar):
+    sidecar = start_sidecar(redis={"url": redis.url}, maps={}, cache={"coherence": "ttl"})
+    redis.call("SET", "k", "v")
+    with sidecar.client() as client:
+        assert client.pipeline([("GET", "k")] * 2) == [b"v"] * 2
+        sidecar.sections["commands"] = {"deny": "GET"}
+        sidecar.write_file()
+        os.kill(sidecar.pid, signal.SIGHUP)
+        eventually(lambda: str(client.call("GET", "k")).startswith("NOPERM"), what="NOPERM")
+        assert [str(answer) for answer in client.pipeline([("GET", "k")] * 2)] == [
+            "NOPERM this sidecar denies GET ([commands] deny)"] * 2
+
+
+def test_a_client_that_wants_no_replies_gets_none_from_memory(sidecar, redis):
+    fill(sidecar, redis, plain(3))
+    with sidecar.client() as client:
+        client.socket.sendall(b"CLIENT REPLY SKIP\r\n*2\r\n$3\r\nGET\r\n$3\r\nk:0\r\n"
+                              b"*2\r\n$3\r\nGET\r\n$3\r\nk:1\r\n")
+        assert client.read() == plain(3)["k:1"]
+        client.socket.sendall(b"CLIENT REPLY OFF\r\n*2\r\n$3\r\nGET\r\n$3\r\nk:0\r\n"
+                              b"CLIENT REPLY ON\r\n")
+        assert client.read() == "OK"
+
+
+def test_every_hit_is_counted_once_also_in_pipelines_and_in_mget(sidecar, redis):
+    fill(sidecar, redis, plain(100))
+    before = sidecar.metrics()
+    with sidecar.client() as client:
+        client.pipeline([("GET", f"k:{number}") for number in range(100)] * 10)
+        client.call("GET", "k:1")
+        client.call("MGET", *[f"k:{number}" for number in range(50)])
+    after = sidecar.metrics()
+
+    def grown(name, **labels):
+        return after.sum(name, **labels) - before.sum(name, **labels)
+
+    assert grown("sidecar_answers_total", rung="memory") == 1051
+    assert grown("sidecar_request_seconds_count", rung="memory") == 1051
+    assert grown("sidecar_cache_hits_total") == 1051
+    assert grown("sidecar_cache_misses_total") == 0
+    assert grown("sidecar_requests_total", **{"class": "read"}) == 1002
