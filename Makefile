@@ -102,7 +102,7 @@ bench:
 clients:
 	@deploy/deps.sh test
 	@$(MAKE) --no-print-directory -j2 $(BINARY)
-	@/usr/bin/python3 -m pytest -p no:cacheprovider -q tests/integration/check_node_clients.py
+	@/usr/bin/python3 -m pytest -p no:cacheprovider -q tests/integration/test_node_clients.py
 
 ## compat: Redis's own test suite, directly and through a sidecar
 compat:

@@ -19,7 +19,7 @@ to_run=(ca-certificates curl pgbouncer postgresql redis-server redis-tools)
 to_test=(clang clang-format cppcheck iproute2 libclang-rt-dev openssl procps
     python3 python3-psycopg2 python3-pytest python3-redis)
 # A node from elsewhere will do, and must not be fought over.
-command -v node npm >/dev/null || to_test+=(nodejs npm)
+{ command -v node && command -v npm; } >/dev/null || to_test+=(nodejs npm)
 hiredis_release=trixie # the Debian release whose hiredis is built where the own one is too old
 
 work=$PWD/var/deps

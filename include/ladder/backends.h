@@ -33,6 +33,7 @@ struct backends {
 	bool has_postgres;
 	struct keeper *keeper;
 	_Atomic int64_t dedicated; /* dedicated connections in use or kept */
+	_Atomic bool has_cut_subscriber; /* with a connection to Redis, since the start */
 };
 
 /* How long a connection to Redis may take to be ready: three round trips and a

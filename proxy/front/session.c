@@ -66,6 +66,19 @@ session_free(struct session *session)
 		dispose(session, false);
 }
 
+/*
+ * Who has lost its subscriptions connects again and sends SUBSCRIBE by itself;
+ * nobody awaits the error of that (in ioredis an unhandled rejection, the end
+ * of the process). A connection that closes makes it go on trying.
+ */
+static void
+refuse(struct backends *backends, const struct session_effect *effect, const char *what,
+    struct buf *out)
+{
+	if (effect->verb != VERB_SUBSCRIBE || !atomic_load(&backends->has_cut_subscriber))
+		backends_reply_down(backends, what, out);
+}
+
 /* Everything unanswered gets an error; the client goes with its state. */
 void
 session_fail(struct session *session, const char *what)
@@ -74,9 +87,11 @@ session_fail(struct session *session, const char *what)
 	struct backends *backends = session_ladder(session)->backends;
 	bool hangs_up = session->hangs_up || session_state_is_kept(&session->state);
 
+	if (session_state_is_subscribed(&session->state))
+		atomic_store(&backends->has_cut_subscriber, true);
 	for (const struct awaited *a = session->first; a != NULL; a = a->next)
 		if (!a->effect.is_silent)
-			backends_reply_down(backends, what, client_stream(client));
+			refuse(backends, &a->effect, what, client_stream(client));
 	dispose(session, false);
 	if (hangs_up)
 		client_finish(client);
@@ -255,7 +270,7 @@ session_open(struct client *client, const struct request_parser *parser,
 
 	effect_of(client, parser, info, &effect);
 	if (!backends_redis_allows(ladder->backends)) {
-		backends_reply_down(ladder->backends, NULL, client_reply(client));
+		refuse(ladder->backends, &effect, NULL, client_reply(client));
 		if (effect.needs_state)
 			client_finish(client);
 		return;

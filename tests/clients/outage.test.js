@@ -108,8 +108,10 @@ test('subscriptions come back', async (t) => {
   const channel = key('channel');
   const messages = [];
   await subscriber.subscribe(channel, (message) => messages.push(message));
-  await client.publish(channel, 'before');
-  await eventually(() => messages.includes('before'));
+  await eventually(async () => {
+    await client.publish(channel, 'before');
+    return messages.includes('before');
+  });
   await redis('stop');
   await redis('start');
   await eventually(async () => {

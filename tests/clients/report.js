@@ -8,8 +8,9 @@ export default async function* report(events) {
       yield JSON.stringify({
         name: data.name,
         passed: type === 'test:pass',
+        seconds: (data.details?.duration_ms ?? 0) / 1000,
         skipped: Boolean(data.skip),
-        why: cause ? String(cause.stack ?? cause) : '',
+        why: cause ? [cause.stack ?? cause, JSON.stringify(cause.command)].join('\n') : '',
       }) + '\n';
     } else if (type === 'test:stderr' || type === 'test:stdout') {
       yield JSON.stringify({ said: data.message }) + '\n';

@@ -196,6 +196,23 @@ def test_a_subscriber_is_not_left_in_silence_after_a_crash(sidecar, redis):
         pass
 
 
+def test_who_subscribes_again_during_an_outage_sees_the_connection_close(sidecar, redis):
+    """And no error: ioredis does this by itself, and dies of one that nobody awaits."""
+    subscriber = sidecar.client()
+    subscriber.call("SUBSCRIBE", "news")
+    redis.kill9()
+    sidecar.wait_backend("redis", False)
+    with pytest.raises((resp.Closed, ConnectionError)):
+        subscriber.read()
+    for command in ("SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE"):
+        again = sidecar.client()
+        assert again.call("PING") == "PONG"
+        again.send(command, "news")
+        with pytest.raises((resp.Closed, ConnectionError)):
+            again.read()
+    assert sidecar.client().call("MULTI").startswith("REDISDOWN")
+
+
 @pytest.mark.parametrize("command", ["SHUTDOWN", "REPLICAOF", "SLAVEOF", "FAILOVER", "shutdown"])
 def test_dangerous_commands_are_denied_by_default(command, sidecar, redis):
     words = (command, "127.0.0.1", "1") if "OF" in command else (command,)

@@ -16,7 +16,7 @@ import threading
 import pytest
 
 from backends import PgBouncer, Redis
-from processes import HERE, Process
+from processes import HERE, Process, eventually
 from sidecar import Sidecar, slowness
 
 CLIENTS = os.path.abspath(os.path.join(HERE, "..", "clients"))
@@ -60,6 +60,15 @@ def packages():
         os.utime(installed)
 
 
+def wait_until_it_serves(sidecar):
+    """Up, and on every thread: an outage of milliseconds may be noticed when it is over."""
+    sidecar.wait_backend("redis", True)
+    clients = [sidecar.client(protocol=version) for version in (2, 3) for _ in range(4)]
+    eventually(lambda: all(client.call("SET", "ready", "1") == "OK" for client in clients))
+    for client in clients:
+        client.close()
+
+
 class Control:
     """GET /stop kills Redis, /start starts it again, /ready waits until the sidecar knows, too:
     for the tests in outage.test.js."""
@@ -73,7 +82,7 @@ class Control:
                     elif not redis.is_running():
                         redis.start()
                     if self.path == "/ready":
-                        sidecar.wait_backend("redis", True)
+                        wait_until_it_serves(sidecar)
                     self.send_response(204)
                 except Exception as problem:  # goes to the test that asked
                     self.send_response(500, repr(problem))
