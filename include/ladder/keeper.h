@@ -44,6 +44,8 @@ void keeper_set_rules(struct keeper *keeper, const struct rules *rules);
 const struct postgres_metrics *keeper_postgres_metrics(const struct keeper *keeper);
 const struct redis_metrics *keeper_redis_metrics(const struct keeper *keeper);
 bool keeper_has_met_redis(const struct keeper *keeper); /* it has answered at least once */
+/* Redis's own, as it was met last; before that the one that this program was made with. */
+void keeper_redis_version(const struct keeper *keeper, char *version, size_t size);
 /* Whether the map's query was seen to give a valid_until. */
 bool keeper_knows_valid_until(const struct keeper *keeper, const struct map_settings *map);
 

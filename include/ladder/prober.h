@@ -11,6 +11,7 @@
 #define SIDECAR_LADDER_PROBER_H
 
 #include "ladder/backends.h"
+#include "ladder/redis_identity.h"
 #include "upstream/metrics.h"
 
 struct event_base;
@@ -46,5 +47,7 @@ int64_t prober_repair_at(const struct prober *prober, int64_t now_ms);
 
 /* Whether Redis has answered at least once. Any thread. */
 bool prober_has_met_redis(const struct prober *prober);
+/* Which Redis answered last; lives as long as the prober. Any thread. */
+struct redis_identity *prober_redis(const struct prober *prober);
 
 #endif

@@ -6,10 +6,10 @@
 
 #include "front/client_command.h"
 #include "front/session.h"
+#include "ladder/keeper.h"
 #include "wire/reply.h"
 
 #define SERVER_NAME "redis" /* what clients look for */
-#define REDIS_VERSION "7.0.15"
 
 typedef void (*local_fn)(struct client *client, struct buf *out, const struct slice *argv,
     size_t argc);
@@ -150,12 +150,15 @@ static void
 reply_hello(struct client *client, struct buf *out)
 {
 	const struct client_session *session = client_session(client);
+	char version[32];
 
+	keeper_redis_version(front_ladder(client_front(client))->backends->keeper, version,
+	    sizeof(version));
 	reply_map(out, session->resp, 7);
 	reply_text(out, "server");
 	reply_text(out, SERVER_NAME);
 	reply_text(out, "version");
-	reply_text(out, REDIS_VERSION);
+	reply_text(out, version);
 	reply_text(out, "proto");
 	reply_integer(out, session->resp);
 	reply_text(out, "id");

@@ -24,6 +24,7 @@
 #include "front/session.h"
 #include "front/sidecar_command.h"
 #include "front/status.h"
+#include "ladder/keeper.h"
 #include "ladder/reply_read.h"
 #include "ladder/write.h"
 #include "wire/commands.h"
@@ -111,6 +112,19 @@ struct info_request {
 	bool wants_ours, wants_theirs;
 };
 
+/* What clients look for when they connect. */
+static void
+write_without_redis(const struct info_request *info, struct buf *text)
+{
+	char version[32];
+
+	keeper_redis_version(info->census->backends->keeper, version, sizeof(version));
+	buf_printf(text,
+	    "# Server\r\nredis_version:%s\r\nredis_mode:standalone\r\nloading:0\r\n\r\n"
+	    "# Replication\r\nrole:master\r\n\r\n",
+	    version);
+}
+
 /* Redis's text with our section behind it; ours alone when it has none. */
 static void
 write_info(const struct info_request *info, struct slice reply)
@@ -128,11 +142,8 @@ write_info(const struct info_request *info, struct slice reply)
 		if (info->wants_ours && buf_len(&text) > 0)
 			buf_append_slice(&text, SLICE("\r\n"));
 	}
-	if (!has_text) /* what clients look for when they connect */
-		buf_append_slice(&text,
-		    SLICE(
-			"# Server\r\nredis_version:7.0.15\r\n"
-			"redis_mode:standalone\r\nloading:0\r\n\r\n# Replication\r\nrole:master\r\n\r\n"));
+	if (!has_text)
+		write_without_redis(info, &text);
 	if (info->wants_ours)
 		status_info(info->census, &text);
 	reply_verbatim(slot_out(info->slot), slot_resp(info->slot), buf_slice(&text));

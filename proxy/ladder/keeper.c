@@ -4,6 +4,7 @@
 #include <event2/event.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/alloc.h"
@@ -12,7 +13,8 @@
 #include "ladder/prober.h"
 #include "upstream/resolve.h"
 
-#define HELD_RETRY_MS 50 /* how often to look at journal keys that are held */
+#define UNKNOWN_VERSION "7.0.15" /* whose commands wire/commands.inc has */
+#define HELD_RETRY_MS 50         /* how often to look at journal keys that are held */
 
 struct keeper {
 	struct event_base *base;
@@ -327,6 +329,16 @@ bool
 keeper_has_met_redis(const struct keeper *keeper)
 {
 	return keeper->prober != NULL && prober_has_met_redis(keeper->prober);
+}
+
+void
+keeper_redis_version(const struct keeper *keeper, char *version, size_t size)
+{
+	version[0] = '\0';
+	if (keeper->prober != NULL)
+		redis_identity_version(prober_redis(keeper->prober), version, size);
+	if (version[0] == '\0')
+		snprintf(version, size, "%s", UNKNOWN_VERSION);
 }
 
 bool

@@ -19,7 +19,6 @@
 #define BATCH_KEYS 500 /* in one UNLINK */
 #define RETRY_MS 500   /* after a repair that failed */
 #define HELD_MS 50     /* until keys that were held are looked at again */
-#define RUN_ID_SIZE 48
 #define GRACE_MS 10000 /* how long a connection that cannot be killed may still write */
 
 enum prober_state {
@@ -45,12 +44,12 @@ struct prober {
 	bool has_keys_taken;
 	int64_t *orphans;
 	size_t orphan_count, orphan_room;
-	int64_t grace_until_ms;   /* 0: none */
-	int64_t retry_at_ms;      /* 0: none */
-	bool owes_grace;          /* the journal's file held keys: see count_grace() */
-	bool has_lost_idle;       /* an idle connection was closed: see who is there now */
-	bool has_late_orphan;     /* came when the run's kills were over */
-	char run_id[RUN_ID_SIZE]; /* of the Redis met last; "": none, or it did not say */
+	int64_t grace_until_ms; /* 0: none */
+	int64_t retry_at_ms;    /* 0: none */
+	bool owes_grace;        /* the journal's file held keys: see count_grace() */
+	bool has_lost_idle;     /* an idle connection was closed: see who is there now */
+	bool has_late_orphan;   /* came when the run's kills were over */
+	struct redis_identity *identity;
 	void (*run_ended)(void *arg);
 	void *arg;
 	_Atomic bool has_met_redis;
@@ -176,28 +175,6 @@ send_info(struct prober *prober)
 	ask(prober, AWAIT_INFO, SLICE("*2\r\n$4\r\nINFO\r\n$6\r\nserver\r\n"));
 }
 
-/* Client ids begin anew with the process: those of one that is gone would
- * hit somebody else's connections. */
-static void
-note_run_id(struct prober *prober, struct slice reply)
-{
-	static const char name[] = "run_id:";
-	const char *at = memmem(reply.at, reply.len, name, sizeof(name) - 1);
-	char run_id[RUN_ID_SIZE] = "";
-
-	if (at == NULL)
-		return;
-	at += sizeof(name) - 1;
-	for (size_t i = 0; i + 1 < RUN_ID_SIZE && at + i < reply.at + reply.len; i++) {
-		if (at[i] == '\r' || at[i] == '\n')
-			break;
-		run_id[i] = at[i];
-	}
-	if (strcmp(run_id, prober->run_id) != 0)
-		prober->orphan_count = 0;
-	memcpy(prober->run_id, run_id, RUN_ID_SIZE);
-}
-
 static void
 send_kill(struct prober *prober)
 {
@@ -263,7 +240,10 @@ on_reply(struct redis_conn *conn, char type, struct slice reply, void *arg)
 	if (type == '>' || prober->state == PROBER_IDLE)
 		return;
 	if (prober->state == AWAIT_INFO && type != '-') {
-		note_run_id(prober, reply);
+		/* Client ids begin anew with the process: those of one that is gone
+		 * would hit somebody else's connections. */
+		if (redis_identity_note(prober->identity, reply))
+			prober->orphan_count = 0;
 	} else if (prober->state == AWAIT_INFO && redis_error_kind(reply) < 0) {
 		/* INFO is not ours to use; that it answers is enough. */
 	} else if (prober->state == AWAIT_KILL) {
@@ -362,6 +342,7 @@ prober_new(struct event_base *base, struct evdns_base *dns, struct backends *bac
 {
 	struct prober *prober = alloc_zero(sizeof(*prober));
 
+	prober->identity = redis_identity_new();
 	prober->base = base;
 	prober->dns = dns;
 	prober->backends = backends;
@@ -381,6 +362,7 @@ prober_free(struct prober *prober)
 		return;
 	prober_stop(prober);
 	event_free(prober->due);
+	redis_identity_free(prober->identity);
 	free(prober->orphans);
 	free(prober);
 }
@@ -427,4 +409,10 @@ bool
 prober_has_met_redis(const struct prober *prober)
 {
 	return atomic_load(&((struct prober *)prober)->has_met_redis);
+}
+
+struct redis_identity *
+prober_redis(const struct prober *prober)
+{
+	return prober->identity;
 }
