@@ -17,9 +17,16 @@ cd "$(dirname "$0")/.."
 to_build=(gcc libc6-dev make pkg-config libevent-dev libinih-dev libpq-dev libssl-dev)
 to_run=(ca-certificates curl pgbouncer postgresql redis-server redis-tools)
 to_test=(clang clang-format cppcheck iproute2 libclang-rt-dev openssl procps
-    python3 python3-psycopg2 python3-pytest python3-redis)
+    python3 python3-psycopg2 python3-pytest python3-redis python3-yaml)
 # A node from elsewhere will do, and must not be fought over.
 { command -v node && command -v npm; } >/dev/null || to_test+=(nodejs npm)
+# What the tests of deploy/prometheus run. Its packages would install services and users for a few
+# programs: those are unpacked into var/tools instead. As PACKAGE=FILES below /usr.
+tool_packages=(prometheus=bin/prometheus,bin/promtool
+    prometheus-blackbox-exporter=bin/prometheus-blackbox-exporter
+    prometheus-alertmanager=bin/prometheus-alertmanager,bin/amtool
+    prometheus-alertmanager=share/prometheus/alertmanager/{default,email}.tmpl)
+tools=$PWD/var/tools
 hiredis_release=trixie # the Debian release whose hiredis is built where the own one is too old
 
 work=$PWD/var/deps
@@ -34,8 +41,10 @@ main() {
 	test) wanted=("${to_build[@]}" "${to_run[@]}" "${to_test[@]}") ;;
 	*) echo "usage: deploy/deps.sh [build|run|test]" >&2; exit 2 ;;
 	esac
+	wants_tools=no
+	[ "${1:-build}" != test ] || wants_tools=yes
 	mapfile -t absent < <(list_absent)
-	if [ ${#absent[@]} = 0 ] && has_hiredis; then
+	if [ ${#absent[@]} = 0 ] && has_hiredis && has_tools; then
 		exit 0
 	fi
 	mkdir -p "$work" # before sudo, so that var/ belongs to whoever builds
@@ -56,8 +65,12 @@ has_hiredis() {
 	pkg-config --atleast-version=1.1 hiredis 2>/dev/null && pkg-config --exists hiredis_ssl
 }
 
+has_tools() {
+	[ $wants_tools = no ] || [ -e "$tools/complete" ]
+}
+
 become_root() {
-	if [ "$(id -u)" = 0 ]; then
+	if [ "$(id -u)" = 0 ] || { [ ${#absent[@]} = 0 ] && has_hiredis; }; then
 		return
 	elif command -v sudo >/dev/null; then
 		echo "deps: needs root to install ${absent[*]:-hiredis}"
@@ -100,6 +113,9 @@ install_all() {
 	if ! has_hiredis; then
 		echo "deps: hiredis 1.1 or newer, with TLS, is still missing" >&2
 		exit 1
+	fi
+	if ! has_tools; then
+		step "fetching the programs that test deploy/prometheus" fetch_tools
 	fi
 	echo "deps: all installed, hiredis $(pkg-config --modversion hiredis)"
 }
@@ -177,6 +193,23 @@ forget_services() {
 		fi
 	done
 }
+
+fetch_tools() (
+	local entry package file
+	rm -rf "$work/tools" "$tools"
+	mkdir -p "$work/tools" "$tools"
+	cd "$work/tools"
+	for entry in "${tool_packages[@]}"; do
+		package=${entry%%=*}
+		[ -e "$package"_*.deb ] || apt_get download "$package"
+		for file in $(tr , ' ' <<<"${entry#*=}"); do
+			dpkg-deb --fsys-tarfile "$package"_*.deb |
+			    tar -xO "./usr/$file" >"$tools/${file##*/}"
+			chmod 755 "$tools/${file##*/}"
+		done
+	done
+	touch "$tools/complete"
+)
 
 fetch_hiredis() (
 	local mirror keyring=/usr/share/keyrings/debian-archive-keyring.gpg

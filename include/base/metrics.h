@@ -32,8 +32,9 @@ counter_get(const counter *c)
 	return atomic_load_explicit((counter *)c, memory_order_relaxed);
 }
 
-/* Latencies in microseconds, in buckets of 1, 2, 5, 10, 25 ... 10,000,000. */
-#define HISTOGRAM_BUCKETS 22
+/* Latencies in microseconds, in buckets of 1, 2, 5, 10, 25 ... 10,000,000, and one at
+ * 200,000, so that the alert there is exact. */
+#define HISTOGRAM_BUCKETS 23
 extern const int64_t histogram_bounds_us[HISTOGRAM_BUCKETS];
 
 struct histogram {

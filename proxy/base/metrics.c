@@ -18,6 +18,7 @@ const int64_t histogram_bounds_us[HISTOGRAM_BUCKETS] = {
 	25000,
 	50000,
 	100000,
+	200000,
 	250000,
 	500000,
 	1000000,
