@@ -20,13 +20,8 @@ MUST_CHECK int journal_disk_open(const char *path, char *error, size_t size);
 MUST_CHECK bool journal_disk_load(int fd, const char *path, journal_record_fn on_record, void *arg,
     size_t *bytes, char *error, size_t size);
 
-/* One write(2), but for a disk that is about to be full. */
-MUST_CHECK int journal_disk_write(int fd, struct slice bytes);
-
 /* Makes an empty journal, locked before anybody can find it under another
  * name. -1, and *problem. */
 MUST_CHECK int journal_disk_make(const char *path, int *problem);
-
-MUST_CHECK int journal_disk_sync_directory(const char *directory);
 
 #endif

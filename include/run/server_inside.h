@@ -17,6 +17,7 @@ struct admin;
 struct event;
 struct event_base;
 struct listener;
+struct snapshot;
 struct worker;
 
 struct server {
@@ -34,6 +35,7 @@ struct server {
 	} * rules;
 
 	struct backends backends;
+	struct snapshot *snapshot; /* NULL: none is kept */
 	struct outage_log outages;
 	struct census census;
 	struct worker **workers;

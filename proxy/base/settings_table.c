@@ -153,7 +153,7 @@ const struct setting settings_table[] = {
 	  0, "/var/lib/sidecar/snapshot", "encrypted copy of the memory, read at start; empty: none", NULL },
 	{ "snapshot", "key", SETTING_TEXT, AT(snapshot.key), "${SIDECAR_SNAPSHOT_KEY:-}", 0, 0,
 	  SECRET, "${SIDECAR_SNAPSHOT_KEY}", "32 bytes, hex; required with file", NULL },
-	{ "snapshot", "every", SETTING_DURATION, AT(snapshot.every_ms), "5m", SECOND, DAY,
+	{ "snapshot", "every", SETTING_DURATION, AT(snapshot.every_ms), "5m", 100, DAY,
 	  RELOADS, "5m", "how often it is written", NULL },
 
 	{ "commands", "deny", SETTING_LIST, AT(commands.deny), "SHUTDOWN REPLICAOF SLAVEOF FAILOVER", 0, 0,

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/disk.h"
 #include "base/log.h"
 
 /* ---- opening ---- */
@@ -28,16 +29,6 @@ fail_to_open(int fd, const char *path, const char *reason, char *error, size_t s
 	return -1;
 }
 
-/* A lock on a file that was renamed over meanwhile is worth nothing. */
-static bool
-has_name(int fd, const char *path)
-{
-	struct stat opened, named;
-
-	return fstat(fd, &opened) == 0 && stat(path, &named) == 0 &&
-	    named.st_ino == opened.st_ino && named.st_dev == opened.st_dev;
-}
-
 int
 journal_disk_open(const char *path, char *error, size_t size)
 {
@@ -51,7 +42,7 @@ journal_disk_open(const char *path, char *error, size_t size)
 			return fail_to_open(fd, path, "not a regular file", error, size);
 		if (flock(fd, LOCK_EX | LOCK_NB) != 0)
 			return fail_to_open(fd, path, problem_text(errno), error, size);
-		if (has_name(fd, path))
+		if (disk_has_name(fd, path))
 			return fd;
 		close(fd);
 	}
@@ -63,9 +54,8 @@ journal_disk_make(const char *path, int *problem)
 	unlink(path);
 	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600);
 
-	*problem = fd < 0 || flock(fd, LOCK_EX | LOCK_NB) != 0
-	    ? errno
-	    : journal_disk_write(fd, journal_file_start);
+	*problem = fd < 0 || flock(fd, LOCK_EX | LOCK_NB) != 0 ? errno
+							       : disk_write(fd, journal_file_start);
 	if (*problem == 0 || fd < 0)
 		return fd;
 	close(fd);
@@ -131,7 +121,7 @@ make_ready(int fd, size_t *bytes, size_t file_bytes)
 	if (*bytes > 0)
 		return 0;
 	*bytes = journal_file_start.len;
-	return journal_disk_write(fd, journal_file_start);
+	return disk_write(fd, journal_file_start);
 }
 
 bool
@@ -162,31 +152,4 @@ journal_disk_load(int fd, const char *path, journal_record_fn on_record, void *a
 	if (problem != 0)
 		fail_to_open(-1, path, strerror(problem), error, size);
 	return problem == 0;
-}
-
-/* ---- writing ---- */
-
-int
-journal_disk_write(int fd, struct slice bytes)
-{
-	while (bytes.len > 0) {
-		ssize_t written = write(fd, bytes.at, bytes.len);
-		if (written < 0 && errno == EINTR)
-			continue;
-		if (written <= 0)
-			return written < 0 ? errno : ENOSPC;
-		bytes = slice_make(bytes.at + written, bytes.len - (size_t)written);
-	}
-	return 0;
-}
-
-int
-journal_disk_sync_directory(const char *directory)
-{
-	int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int problem = fd < 0 || fsync(fd) != 0 ? errno : 0;
-
-	if (fd >= 0)
-		close(fd);
-	return problem;
 }

@@ -16,6 +16,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/disk.h"
 #include "base/log.h"
 #include "ladder/journal_disk.h"
 
@@ -62,7 +63,7 @@ append(struct journal_file *file, struct slice records)
 
 	if (problem != 0)
 		return problem;
-	problem = journal_disk_write(file->fd, records);
+	problem = disk_write(file->fd, records);
 	if (problem == 0) {
 		file->bytes += records.len;
 		return 0;
@@ -156,7 +157,7 @@ copy_live(const struct journal_file *file, int fd, size_t *bytes)
 
 	while (has_more && problem == 0) {
 		has_more = file->owner.copy_live(&place, &records, file->owner.arg);
-		problem = journal_disk_write(fd, buf_slice(&records));
+		problem = disk_write(fd, buf_slice(&records));
 		*bytes += buf_len(&records);
 		buf_reset(&records);
 	}
@@ -171,7 +172,7 @@ copy_live(const struct journal_file *file, int fd, size_t *bytes)
 static int
 replace(struct journal_file *file, int fd, size_t bytes)
 {
-	int problem = journal_disk_write(fd, buf_slice(&file->since));
+	int problem = disk_write(fd, buf_slice(&file->since));
 
 	if (problem == 0 && rename(file->new_path, file->path) != 0)
 		problem = errno;
@@ -220,7 +221,7 @@ rewrite(struct journal_file *file)
 	if (problem == 0)
 		problem = copy_live(file, fd, &bytes);
 	if (finish_rewrite(file, fd, bytes, &problem)) {
-		problem = journal_disk_sync_directory(file->directory);
+		problem = disk_sync_directory(file->directory);
 	} else if (fd >= 0) {
 		close(fd);
 		unlink(file->new_path);
@@ -352,7 +353,7 @@ start(struct journal_file *file, const char *path)
 	if (!make_names(file, path) || fdatasync(file->fd) != 0)
 		return errno;
 	unlink(file->new_path); /* of a rewrite that was killed */
-	int problem = journal_disk_sync_directory(file->directory);
+	int problem = disk_sync_directory(file->directory);
 	return problem != 0 ? problem : start_thread(file);
 }
 

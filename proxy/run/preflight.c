@@ -86,7 +86,6 @@ say_unserved(const struct settings *settings)
 		const char *name;
 		bool is_set;
 	} unserved[] = {
-		{ "[snapshot] file", settings->snapshot.file[0] != '\0' },
 		{ "[warm] query", settings->warm.query[0] != '\0' },
 		{ "[limits]",
 		    settings->limits.per_user.count > 0 || settings->limits.per_ip.count > 0 },

@@ -21,6 +21,7 @@
 #include "front/tls_stream.h"
 #include "ladder/keeper.h"
 #include "run/preflight.h"
+#include "run/restore.h"
 #include "run/server_inside.h"
 #include "run/worker.h"
 #include "wire/reply.h"
@@ -63,6 +64,7 @@ make_backends(struct server *server)
 
 	random_bytes(seeds, sizeof(seeds));
 	server->backends.cache = cache_new(&limits);
+	server->snapshot = restore_snapshot(&server->backends, settings);
 	server->backends.redis = breaker_new("redis", &policy, seeds[0], on_breaker, server);
 	server->backends.postgres = breaker_new("postgres", &policy, seeds[1], on_breaker, server);
 	keeper_new(&server->backends, &server->rules->rules);
@@ -274,6 +276,7 @@ start_threads(struct server *server, char *error, size_t size)
 		else
 			server->started_workers++;
 	}
+	problem = problem != 0 ? problem : snapshot_start(server->snapshot);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (problem != 0)
 		snprintf(error, size, "cannot start a thread: %s", strerror(problem));
@@ -291,6 +294,7 @@ stop_threads(struct server *server)
 		keeper_stop(server->backends.keeper);
 		pthread_join(server->keeper_thread, NULL);
 	}
+	snapshot_stop(server->snapshot); /* nobody changes memory any more */
 }
 
 static void
@@ -312,6 +316,7 @@ free_all(struct server *server)
 	if (server->drain_timer != NULL)
 		event_free(server->drain_timer);
 	event_base_free(server->base);
+	snapshot_free(server->snapshot);
 	cache_free(server->backends.cache);
 	journal_free(server->backends.journal);
 	breaker_free(server->backends.redis);

@@ -14,6 +14,7 @@
 #include "run/preflight.h"
 #include "run/server_inside.h"
 #include "run/worker.h"
+#include "store/snapshot.h"
 
 /* ---- what a reload replaces ---- */
 
@@ -96,6 +97,7 @@ server_reload(struct server *server)
 	struct breaker_policy policy = server_breaker_policy(settings);
 	breaker_set_policy(server->backends.redis, &policy);
 	breaker_set_policy(server->backends.postgres, &policy);
+	snapshot_set_every(server->snapshot, settings->snapshot.every_ms);
 	keeper_set_rules(server->backends.keeper, &server->rules->rules);
 	for (size_t i = 0; i < server->census.worker_count; i++)
 		worker_set_rules(server->workers[i], &server->rules->rules);
