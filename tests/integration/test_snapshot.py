@@ -268,7 +268,7 @@ def test_after_kill_9_in_the_middle_the_last_good_one_loads(file, start_sidecar)
             before = inode(file)
             eventually(lambda: inode(file) not in (before, None), 10, every=0.01)
         eventually(lambda: inode(file + ".new"), 10, every=0.0005)
-        time.sleep(random.uniform(0, 0.03))
+        time.sleep(random.uniform(0, 0.012))
         sidecar.close_clients()
         sidecar.kill9()
         sidecar.child = None
