@@ -93,7 +93,7 @@ def test_a_file_that_cannot_be_trusted_is_left_alone_and_named(
         damage, kept, redis, postgres, file, plans):
     reason, spoil = DAMAGES[damage]
     sidecar = kept()
-    sidecar.keep(*(f"plan:{number}" for number in range(1, 101)))
+    sidecar.keep("plan:19", "plan:20")
     sidecar.close_clients()
     sidecar.terminate()
     with open(file, "rb") as written:
@@ -114,7 +114,7 @@ def test_a_file_that_cannot_be_trusted_is_left_alone_and_named(
     sidecar.restart()
     assert open(file + ".refused", "rb").read() == data
     assert sidecar.get("plan:20") == b"newer"
-    assert len(sidecar.log_lines("refused")) == 1
+    assert len(sidecar.log_lines("snapshot", "refused")) == 1
 
 
 def test_valid_until_holds_across_the_restart(kept, redis, postgres, plans):
@@ -279,6 +279,6 @@ def test_after_kill_9_in_the_middle_the_last_good_one_loads(file, start_sidecar)
             assert client.call("GET", "plan:0") == str(turn).encode()
             replies = client.pipeline([("GET", f"plan:{number}") for number in numbers])
         assert replies == [body.encode()] * len(numbers)
-        assert not sidecar.log_lines("refused")
+        assert not sidecar.log_lines("snapshot", "refused")
     print(f"{in_the_middle} of {KILLS} kills came in the middle")
     assert in_the_middle >= KILLS // 4
