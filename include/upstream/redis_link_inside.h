@@ -32,8 +32,9 @@ struct redis_link {
 	bool is_proven; /* this connection has answered a call */
 	struct calls calls;
 	struct buf waiting; /* bytes of the calls that wait for the greeting */
-	uint64_t queued;    /* bytes of calls on this connection so far */
-	int64_t send_us;    /* the clock, read once a flush; 0: not yet */
+	int64_t waiting_count;
+	uint64_t queued; /* bytes of calls on this connection so far */
+	int64_t send_us; /* the clock, read once a flush; 0: not yet */
 
 	struct calls ended; /* broken calls; their done() comes from on_ending() */
 	bool has_orphans;

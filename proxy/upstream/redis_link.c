@@ -99,12 +99,14 @@ link_enqueue(struct redis_link *link, struct slice command, struct redis_call *c
 	link->queued += command.len;
 	call->end = link->queued;
 	calls_add(&link->calls, call);
-	counter_add(&link->tally.metrics->commands, 1);
 	link->is_dirty = true;
-	if (link->state == LINK_CONNECTING)
+	if (link->state == LINK_CONNECTING) {
+		link->waiting_count++; /* as sent only when they are: it may never come to that */
 		buf_append_slice(&link->waiting, command);
-	else
-		redis_conn_write(link->conn, command);
+		return;
+	}
+	counter_add(&link->tally.metrics->commands, 1);
+	redis_conn_write(link->conn, command);
 }
 
 bool
@@ -181,6 +183,8 @@ on_ready(struct redis_conn *conn, void *arg)
 	link->is_pinging = false;
 	link_start_timer(&link->keepalive, link->options.keepalive_ms);
 	redis_conn_write(conn, buf_slice(&link->waiting));
+	counter_add(&link->tally.metrics->commands, link->waiting_count);
+	link->waiting_count = 0;
 	buf_free(&link->waiting);
 	redis_conn_flush(conn);
 }
@@ -267,6 +271,7 @@ give_up(struct redis_link *link)
 	redis_conn_free(link->conn);
 	link->conn = NULL;
 	link->is_dirty = link->is_pinging = false;
+	link->waiting_count = 0;
 	buf_free(&link->waiting);
 	event_del(&link->keepalive);
 	if (link->ended.first != NULL)
