@@ -64,7 +64,7 @@ enum cache_find {
 
 struct cache_lease {
 	uint64_t flushes;
-	uint32_t version;
+	uint32_t version, fills;
 	bool is_void; /* from the start: a write of this key is under way */
 };
 
@@ -135,11 +135,16 @@ enum cache_read cache_read(struct cache *cache, struct slice key, uint64_t hash,
 struct cache_lease cache_lease(struct cache *cache, struct slice key);
 /* Whether nothing has voided it since. */
 bool cache_lease_holds(struct cache *cache, struct slice key, const struct cache_lease *lease);
+/* And nothing has been filled since, so that memory has said nothing newer. */
+bool cache_lease_is_latest(struct cache *cache, struct slice key, const struct cache_lease *lease);
 
 /*
  * Keeps a value (taking a reference of its own) if the lease still holds and
  * the value is not too large. False: not kept; an old entry stays where the
- * lease was void, and goes where the new value is too large.
+ * lease was void, and goes where the new value is too large. Where another
+ * fill has come between lease and fill, and said something else, nobody knows
+ * which is newer: neither is kept. A stale copy that a refused value
+ * contradicts goes as well: who was told the one is not told the other later.
  */
 bool cache_fill(struct cache *cache, struct slice key, const struct cache_lease *lease,
     const struct cache_value *value);

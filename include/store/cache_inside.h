@@ -33,6 +33,7 @@ struct expiry {
 struct lease_slot {
 	uint32_t version;
 	uint32_t writes; /* begun and not ended */
+	uint32_t fills;
 };
 
 struct shard {

@@ -83,7 +83,7 @@ const struct setting settings_table[] = {
 	{ "cache", "max_value", SETTING_SIZE, AT(cache.max_value), "1mb", 1, 512 * MB,
 	  RELOADS, "1mb", "larger values pass through uncached", NULL },
 	{ "cache", "ttl", SETTING_DURATION, AT(cache.ttl_ms), "30s", 1, YEAR,
-	  RELOADS, "30s", "how long a value counts as fresh, +-10 %", NULL },
+	  RELOADS, "30s", "how long a value counts as fresh, up to 10 % less", NULL },
 	{ "cache", "negative_ttl", SETTING_DURATION, AT(cache.negative_ttl_ms), "3s", 0, YEAR,
 	  RELOADS, "3s", "how long \"there is no such key\" counts as fresh; 0: not remembered", NULL },
 	{ "cache", "stale", SETTING_DURATION, AT(cache.stale_ms), "24h", 0, YEAR,

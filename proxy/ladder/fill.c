@@ -13,7 +13,7 @@
 #include "ladder/keeper.h"
 #include "wire/request.h"
 
-#define JITTER 0.1       /* of the ttl, so that what came together does not go together */
+#define JITTER 0.1       /* off the ttl, so that what came together does not go together */
 #define REFRESH_SHARE 50 /* the least time an early refresh is given: ttl / 50 */
 
 static int64_t
@@ -78,9 +78,10 @@ fill_memory_variant(struct ladder_context *context, struct slice key, struct sli
 		return;
 	int64_t now_ms = clock_mono_ms();
 	int64_t ttl_ms = is_short ? settings->cache.negative_ttl_ms : settings->cache.ttl_ms;
-	ttl_ms += (int64_t)((double)ttl_ms * JITTER * (2 * random_unit(&context->random) - 1));
+	ttl_ms -= (int64_t)((double)ttl_ms * JITTER * random_unit(&context->random));
 	int64_t valid_until_ms = is_value ? fetched->valid_until_ms : TIME_NEVER;
-	int64_t fresh_until_ms = earliest(now_ms + ttl_ms, valid_until_ms);
+	/* It is as old as the question: a slow answer may have been overtaken. */
+	int64_t fresh_until_ms = earliest(now_ms - fetched->took_ms + ttl_ms, valid_until_ms);
 	struct cache_value value = {
 		.kind = is_value                     ? fetched->kind
 		    : fetched->outcome == FETCH_OVER ? CACHE_OVER

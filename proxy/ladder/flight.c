@@ -69,7 +69,7 @@ flight_join(struct flights *flights, enum flight_kind kind, const struct flight_
 
 	if (flight == NULL)
 		return false;
-	if (!cache_lease_holds(flights->context->backends->cache, order->key, &flight->lease)) {
+	if (!cache_lease_is_latest(flights->context->backends->cache, order->key, &flight->lease)) {
 		flight_close(flight); /* goes on for those who asked before */
 		return false;
 	}

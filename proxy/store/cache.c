@@ -65,7 +65,7 @@ cache_lease(struct cache *cache, struct slice key)
 	uint64_t hash = hash_bytes(key);
 	struct shard *shard = shard_lock(cache, hash);
 	const struct lease_slot *slot = shard_lease(cache, shard, hash);
-	struct cache_lease lease = { shard->flushes, slot->version, slot->writes > 0 };
+	struct cache_lease lease = { shard->flushes, slot->version, slot->fills, slot->writes > 0 };
 
 	pthread_mutex_unlock(&shard->lock);
 	return lease;
@@ -92,14 +92,62 @@ cache_lease_holds(struct cache *cache, struct slice key, const struct cache_leas
 	return it_holds;
 }
 
+bool
+cache_lease_is_latest(struct cache *cache, struct slice key, const struct cache_lease *lease)
+{
+	uint64_t hash = hash_bytes(key);
+	struct shard *shard = shard_lock(cache, hash);
+	bool is_latest = holds(cache, shard, hash, lease) &&
+	    lease->fills == shard_lease(cache, shard, hash)->fills;
+
+	pthread_mutex_unlock(&shard->lock);
+	return is_latest;
+}
+
+static bool drop(struct cache *cache, struct shard *shard, struct slice key, uint64_t hash);
+
+static bool
+is_same_value(const struct cache_value *a, const struct cache_value *b)
+{
+	if (a->kind != b->kind || (a->bytes == NULL) != (b->bytes == NULL))
+		return false;
+	return a->bytes == NULL || slice_equal(blob_slice(a->bytes), blob_slice(b->bytes));
+}
+
+/* The answer has reached a client by now, so what says otherwise goes, where
+ * it is not known to be newer: fresh, it was filled by one who asked at the
+ * same time; stale, it is what was to be asked for again. Lock held. */
+static void
+drop_contradiction(struct cache *cache, struct shard *shard, struct slice key, struct slice variant,
+    uint64_t hash, bool is_held, const struct cache_value *value)
+{
+	const struct entry *held = shard_find(shard, key, variant, hash);
+
+	if (held == NULL || is_same_value(&held->value, value))
+		return;
+	bool is_fresh = held->value.fresh_until_ms > value->filled_ms;
+	if (is_fresh ? is_held : held->value.source != CACHE_FROM_WRITE)
+		drop(cache, shard, key, hash);
+}
+
+/* Between the lease and now nothing else was filled, or the same. */
+static bool
+is_alone(const struct cache *cache, struct shard *shard, struct slice key, struct slice variant,
+    uint64_t hash, const struct cache_lease *lease, const struct cache_value *value)
+{
+	const struct entry *held = shard_find(shard, key, variant, hash);
+
+	return lease->fills == shard_lease(cache, shard, hash)->fills || held == NULL ||
+	    held->value.fresh_until_ms <= value->filled_ms || is_same_value(&held->value, value);
+}
+
 static void
 keep_exact_validity(const struct entry *old, struct cache_value *value)
 {
 	const struct cache_value *known = &old->value;
 
-	if (!value->is_validity_exact && known->is_validity_exact && known->kind == value->kind &&
-	    known->bytes != NULL && value->bytes != NULL &&
-	    slice_equal(blob_slice(known->bytes), blob_slice(value->bytes))) {
+	if (!value->is_validity_exact && known->is_validity_exact && known->bytes != NULL &&
+	    is_same_value(known, value)) {
 		value->valid_until_ms = known->valid_until_ms;
 		value->is_validity_exact = true;
 	}
@@ -150,8 +198,6 @@ replace(struct cache *cache, struct shard *shard, struct slice key, struct slice
 	shard_evict(cache, shard, entry);
 }
 
-static bool drop(struct cache *cache, struct shard *shard, struct slice key, uint64_t hash);
-
 bool
 cache_fill(struct cache *cache, struct slice key, const struct cache_lease *lease,
     const struct cache_value *value)
@@ -166,12 +212,18 @@ cache_fill_variant(struct cache *cache, struct slice key, struct slice variant,
 	uint64_t hash = hash_bytes(key);
 	struct shard *shard = shard_lock(cache, hash);
 	bool is_held = holds(cache, shard, hash, lease);
-	bool may_fill = is_held && !is_too_large(cache, value);
+	bool may_fill = is_held && is_alone(cache, shard, key, variant, hash, lease, value);
 
-	if (is_held && !may_fill)
+	if (!may_fill)
+		drop_contradiction(cache, shard, key, variant, hash, is_held, value);
+	if (may_fill && is_too_large(cache, value)) {
 		drop(cache, shard, key, hash); /* what is there is older */
-	if (may_fill)
+		may_fill = false;
+	}
+	if (may_fill) {
+		shard_lease(cache, shard, hash)->fills++;
 		replace(cache, shard, key, variant, hash, value);
+	}
 	pthread_mutex_unlock(&shard->lock);
 	if (may_fill && cache_is_over_bounds(cache))
 		cache_evict_elsewhere(cache, hash);
@@ -274,18 +326,25 @@ cache_drop(struct cache *cache, struct slice key)
 	return was_there;
 }
 
-void
-cache_expire(struct cache *cache, struct slice key)
+/* Keeps what is known of a key as stale copies, and voids its leases. */
+static void
+expire(struct cache *cache, struct shard *shard, struct slice key, uint64_t hash)
 {
-	uint64_t hash = hash_bytes(key);
-	struct shard *shard = shard_lock(cache, hash);
-
 	shard_lease(cache, shard, hash)->version++;
 	for (struct entry *entry = *shard_bucket(shard, hash); entry != NULL;
 	     entry = entry->chain) {
 		if (entry_is_of(entry, key, hash))
 			entry->value.fresh_until_ms = 0;
 	}
+}
+
+void
+cache_expire(struct cache *cache, struct slice key)
+{
+	uint64_t hash = hash_bytes(key);
+	struct shard *shard = shard_lock(cache, hash);
+
+	expire(cache, shard, key, hash);
 	pthread_mutex_unlock(&shard->lock);
 }
 

@@ -96,7 +96,7 @@ TEST(every_key_is_printed_with_its_help_value_and_origin)
 	    settings_load("sidecar.ini", &override, 1, test_error, sizeof(test_error));
 	CHECK_TEXT(test_error, "");
 	CHECK(prints(s,
-	    "\n# how long a value counts as fresh, +-10 %\nttl = 90s  ; sidecar.ini:2, from T_TTL\n"));
+	    "\n# how long a value counts as fresh, up to 10 % less\nttl = 90s  ; sidecar.ini:2, from T_TTL\n"));
 	CHECK(prints(s, "\nmax_entries = 7  ; sidecar.ini:3\n"));
 	CHECK(prints(s, "\nstale = 2h  ; -o\n"));
 	CHECK(prints(s, "\nnegative_ttl = 3s  ; default\n"));
@@ -192,7 +192,7 @@ TEST(the_reference_has_a_line_for_every_key)
 	CHECK(strstr(text, "\n### [map NAME]\n") != NULL);
 	CHECK(
 	    strstr(text,
-		"\n| `ttl` | `30s` | 1ms to 365d | yes | how long a value counts as fresh, +-10 % |\n") !=
+		"\n| `ttl` | `30s` | 1ms to 365d | yes | how long a value counts as fresh, up to 10 % less |\n") !=
 	    NULL);
 	free(text);
 }

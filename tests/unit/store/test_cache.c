@@ -611,8 +611,8 @@ TEST(a_fill_does_not_void_the_lease_of_another_fetch)
 	struct cache *cache = roomy();
 	struct cache_lease first = cache_lease(cache, SLICE("k"));
 	struct cache_lease second = cache_lease(cache, SLICE("k"));
-	CHECK(fill_under(cache, "k", &second, value_of("b")));
-	CHECK(fill_under(cache, "k", &first, value_of("a")));
+	CHECK(fill_under(cache, "k", &second, value_of("v")));
+	CHECK(fill_under(cache, "k", &first, value_of("v")));
 	cache_free(cache);
 }
 
@@ -877,7 +877,7 @@ TEST(an_expired_key_is_stale_with_all_its_variants)
 	cache_expire(cache, SLICE("k"));
 	CHECK_INT(find_at(cache, "k", 0), CACHE_STALE);
 	CHECK_INT(find_at(cache, "l", 0), CACHE_FRESH);
-	CHECK(!fill_under(cache, "k", &lease, value_of("old")));
+	CHECK(!fill_under(cache, "k", &lease, value_of("value")));
 	/* It was said of the key, so it holds for all that is known of it. */
 	CHECK_INT(cache_find_variant(cache, SLICE("k"), SLICE("STRLEN k"), 0, &value, NULL),
 	    CACHE_STALE);
@@ -1353,6 +1353,54 @@ TEST(a_walk_sees_variants_and_ends_in_an_empty_cache)
 	CHECK_INT(seen.times[1], 1);
 	CHECK_INT(seen.variants, 1);
 	cache_value_release(&value);
+	cache_free(cache);
+}
+
+/* Two ask at the same time, say on two links, and are told different things. */
+TEST(of_two_answers_to_questions_that_overlap_none_is_kept)
+{
+	struct cache *cache = roomy();
+	struct cache_lease first = cache_lease(cache, SLICE("k"));
+	struct cache_lease second = cache_lease(cache, SLICE("k"));
+
+	CHECK(fill_under(cache, "k", &second, value_of("new")));
+	CHECK(!cache_lease_is_latest(cache, SLICE("k"), &first));
+	CHECK(!fill_under(cache, "k", &first, value_of("old")));
+	CHECK_TEXT(text_of(cache, "k"), "-");
+	CHECK(fill_value(cache, "k", value_of("new")));
+	CHECK_TEXT(text_of(cache, "k"), "new");
+	cache_free(cache);
+}
+
+TEST(a_stale_copy_that_a_refused_answer_contradicts_goes)
+{
+	struct cache *cache = roomy();
+
+	CHECK(fill_value(cache, "k", value_of("old")));
+	struct cache_lease lease = cache_lease(cache, SLICE("k"));
+	cache_expire(cache, SLICE("k"));
+	CHECK(!fill_under(cache, "k", &lease, value_of("old")));
+	CHECK_INT(find_at(cache, "k", 0), CACHE_STALE);
+	CHECK_TEXT(text_of(cache, "k"), "old");
+	CHECK(!fill_under(cache, "k", &lease, value_of("new")));
+	CHECK_TEXT(text_of(cache, "k"), "-");
+	cache_free(cache);
+}
+
+TEST(a_write_of_our_own_is_newer_than_a_refused_answer_also_when_it_is_stale)
+{
+	struct cache *cache = roomy();
+	struct cache_lease lease = cache_lease(cache, SLICE("k"));
+	struct cache_value written = value_of("mine"), late = value_of("old");
+
+	written.source = CACHE_FROM_WRITE;
+	late.filled_ms = 2000;
+	late.fresh_until_ms = 3000;
+	cache_put(cache, SLICE("k"), &written);
+	cache_value_release(&written);
+	CHECK(!fill_under(cache, "k", &lease, late));
+	CHECK_TEXT(text_of(cache, "k"), "mine");
+	CHECK_INT(find_at(cache, "k", 2000), CACHE_STALE);
 	cache_free(cache);
 }
 
