@@ -28,7 +28,7 @@ TESTS := $(sort $(wildcard tests/unit/*/test_*.c))
 TEST_PROGRAMS := $(TESTS:tests/unit/%.c=$(BUILD)/unit/%)
 BINARY ?= sidecar
 
-.PHONY: all run test check sanitize deps install clean help unit format fuzz compat bench clients
+.PHONY: all run test check sanitize deps install uninstall clean help unit format fuzz compat bench clients
 
 all:
 	@$(MAKE) --no-print-directory deps
@@ -110,10 +110,31 @@ compat:
 	@$(MAKE) --no-print-directory -j2 $(BINARY)
 	@tests/compat/run
 
-## install: into DESTDIR/PREFIX
-install: $(BINARY)
-	install -D -m 755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/sidecar
-	install -D -m 644 sidecar.ini $(DESTDIR)$(PREFIX)/share/sidecar/sidecar.ini
+$(BUILD)/man/%: deploy/man/%.in deploy/man/make $(BINARY)
+	@mkdir -p $(@D)
+	@echo "man $*"
+	$(Q)deploy/man/make ./$(BINARY) $< >$@.new && mv $@.new $@
+
+PLACE = $(DESTDIR)$(PREFIX)
+INSTALLED := bin/sidecar share/man/man8/sidecar.8 share/man/man5/sidecar.ini.5 \
+	share/sidecar/sidecar.ini share/sidecar/notify-reload.conf \
+	lib/systemd/system/sidecar.service lib/sysusers.d/sidecar.conf
+
+## install: program, man pages, example settings and systemd unit, into DESTDIR/PREFIX
+install: $(BINARY) $(BUILD)/man/sidecar.8 $(BUILD)/man/sidecar.ini.5
+	install -D -m 755 $(BINARY) $(PLACE)/bin/sidecar
+	install -D -m 644 $(BUILD)/man/sidecar.8 $(PLACE)/share/man/man8/sidecar.8
+	install -D -m 644 $(BUILD)/man/sidecar.ini.5 $(PLACE)/share/man/man5/sidecar.ini.5
+	install -D -m 644 sidecar.ini $(PLACE)/share/sidecar/sidecar.ini
+	install -D -m 644 deploy/systemd/notify-reload.conf $(PLACE)/share/sidecar/notify-reload.conf
+	install -D -m 644 deploy/systemd/sysusers.conf $(PLACE)/lib/sysusers.d/sidecar.conf
+	install -D -m 644 deploy/systemd/sidecar.service $(PLACE)/lib/systemd/system/sidecar.service
+	sed -i 's,/usr/local,$(PREFIX),' $(PLACE)/lib/systemd/system/sidecar.service
+
+## uninstall: takes away what install has put there
+uninstall:
+	rm -f $(INSTALLED:%=$(PLACE)/%)
+	-rmdir $(PLACE)/share/sidecar
 
 clean:
 	rm -rf $(BUILD) build-* $(BINARY)

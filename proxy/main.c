@@ -53,6 +53,8 @@ main(int argc, char **argv)
 			arguments_print_help(stdout);
 		else if (arguments.wants_version)
 			printf("sidecar %s\n", SIDECAR_VERSION);
+		else if (arguments.wants_reference)
+			settings_print_reference(stdout);
 		else
 			code = act(&arguments);
 	}

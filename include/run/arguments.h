@@ -19,6 +19,7 @@ struct arguments {
 	size_t override_count;
 	bool wants_check;
 	bool wants_print;
+	bool wants_reference;
 	bool wants_version;
 	bool wants_help;
 };

@@ -17,6 +17,7 @@ struct admin;
 struct event;
 struct event_base;
 struct listener;
+struct notify;
 struct snapshot;
 struct worker;
 
@@ -27,6 +28,7 @@ struct server {
 	struct listener *tcp, *local;
 	SSL_CTX *tls; /* of clients to come, on the port; NULL: plain */
 	struct admin *admin;
+	struct notify *notify;
 
 	/* The newest first; the others stay, for requests that began under them. */
 	struct rules_age {

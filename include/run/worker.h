@@ -23,6 +23,9 @@ void worker_add_client(struct worker *worker, int fd, int64_t id, bool is_local,
     struct tls_stream *tls);
 void worker_set_rules(struct worker *worker, const struct rules *rules);
 void worker_redis_changed(struct worker *worker);
+/* Asks it to turn its loop once. False: it has not done so since the last time.
+ * Main thread, while it is started and does not drain. */
+MUST_CHECK bool worker_poke(struct worker *worker);
 /* Answers what is in flight, closes its clients, and ends; at `until_ms`
  * (monotonic) at the latest. */
 void worker_drain(struct worker *worker, int64_t until_ms);

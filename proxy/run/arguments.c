@@ -14,7 +14,7 @@ static const struct option_row {
 	char letter; /* what getopt_long() returns; a digit: long form only */
 	const char *name;
 	const char *value; /* NULL: takes none */
-	const char *help;
+	const char *help;  /* NULL: not listed */
 } options[] = {
 	{ 'c', "config", "FILE", "settings; without it ./" FILE_BY_ITSELF ", where there is one" },
 	{ 'o', "option", "section.key=value",
@@ -22,6 +22,7 @@ static const struct option_row {
 	{ '1', "check", NULL, "read the settings, say whether they are good, and end" },
 	{ '2', "print-config", NULL,
 	    "print every setting with its origin, secrets masked, and end" },
+	{ '3', "print-reference", NULL, NULL }, /* the table of settings, for the man page */
 	{ 'V', "version", NULL, "print the version and end" },
 	{ 'h', "help", NULL, "print this and end" },
 };
@@ -106,6 +107,9 @@ take_option(struct arguments *arguments, int letter, const char *word)
 	case '2':
 		arguments->wants_print = true;
 		return true;
+	case '3':
+		arguments->wants_reference = true;
+		return true;
 	case 'V':
 		arguments->wants_version = true;
 		return true;
@@ -158,6 +162,8 @@ arguments_print_help(FILE *out)
 	for (size_t i = 0; i < OPTION_COUNT; i++) {
 		const struct option_row *row = &options[i];
 		char spelled[64];
+		if (row->help == NULL)
+			continue;
 		if (is_letter(row))
 			snprintf(spelled, sizeof(spelled), "-%c, --%s", row->letter, row->name);
 		else

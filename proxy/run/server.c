@@ -20,6 +20,7 @@
 #include "front/listener.h"
 #include "front/tls_stream.h"
 #include "ladder/keeper.h"
+#include "run/notify.h"
 #include "run/preflight.h"
 #include "run/restore.h"
 #include "run/server_inside.h"
@@ -209,6 +210,7 @@ on_stop_signal(evutil_socket_t signal, short what, void *arg)
 	if (atomic_exchange(&server->census.is_draining, true))
 		return;
 	log_info("%s: draining", signal == SIGTERM ? "SIGTERM" : "SIGINT");
+	notify_stopping(server->notify);
 	stop_listening(server);
 	drain_workers(server);
 	start_timer(server->drain_timer);
@@ -233,8 +235,12 @@ on_drain_timer(evutil_socket_t fd, short what, void *arg)
 static void
 on_reload_signal(evutil_socket_t signal, short what, void *arg)
 {
+	struct server *server = arg;
+
 	(void)signal, (void)what;
-	server_reload(arg);
+	notify_reloading(server->notify);
+	server_reload(server);
+	notify_ready(server->notify);
 }
 
 static void
@@ -309,6 +315,7 @@ free_all(struct server *server)
 	free(server->metrics);
 	free(server->fronts);
 	admin_free(server->admin);
+	notify_free(server->notify);
 	for (int i = 0; i < MAX_SIGNALS; i++) {
 		if (server->signals[i] != NULL)
 			event_free(server->signals[i]);
@@ -351,6 +358,7 @@ set_up(struct server *server, char *error, size_t size, int *code)
 		return false;
 	make_backends(server);
 	make_workers(server);
+	server->notify = notify_new(server->base, &server->census, server->workers);
 	catch_signals(server);
 	return start_listening(server, error, size) && start_threads(server, error, size);
 }
@@ -375,6 +383,7 @@ server_run(struct settings *settings, const struct arguments *arguments)
 		log_info("sidecar %s serves on %s:%d with %zu threads", SIDECAR_VERSION,
 		    settings->listen.address, (int)settings->listen.port,
 		    server->census.worker_count);
+		notify_ready(server->notify);
 		event_base_dispatch(server->base);
 		code = 0;
 	} else {

@@ -36,6 +36,9 @@ struct worker {
 	int64_t drain_by_ms; /* as ordered; the worker reads it with the letter */
 	int64_t drain_until_ms, goodbye_until_ms;
 	_Atomic bool is_done;
+
+	struct letter poke;
+	_Atomic bool is_poked; /* and has not turned its loop since */
 };
 
 static void
@@ -197,6 +200,24 @@ void
 worker_redis_changed(struct worker *worker)
 {
 	post(worker, (struct worker_letter){ .fd = -1 }, on_redis_changed);
+}
+
+static void
+on_poke(struct letter *letter)
+{
+	struct worker *worker = (struct worker *)((char *)letter - offsetof(struct worker, poke));
+
+	atomic_store(&worker->is_poked, false);
+}
+
+bool
+worker_poke(struct worker *worker)
+{
+	if (atomic_exchange(&worker->is_poked, true))
+		return false;
+	worker->poke.deliver = on_poke;
+	mailbox_post(worker->mailbox, &worker->poke);
+	return true;
 }
 
 /* ---- draining ---- */
