@@ -1,8 +1,9 @@
 /*
  * Dedicated connections to Redis, for clients whose state needs one: taken
  * for as long as the state lasts, given back clean, kept for the next taker
- * for a while (a TLS handshake a BLPOP would be dear). Bounded for the whole
- * process. Each worker has a pool; one thread.
+ * for a while (a TLS handshake a BLPOP would be dear). Those in use are bounded
+ * for the whole process, those that wait for each worker (16). Each worker has
+ * a pool; one thread.
  */
 #ifndef SIDECAR_LADDER_DEDICATED_H
 #define SIDECAR_LADDER_DEDICATED_H

@@ -146,7 +146,6 @@ dedicated_new(struct dedicated_pool *pool, int resp)
 	dedicated->resp = resp;
 	dedicated->conn = redis_conn_new(pool->base, pool->dns, pool->backends->redis_target,
 	    &options, &events, dedicated);
-	atomic_fetch_add(&pool->backends->dedicated, 1);
 	return dedicated;
 }
 
@@ -154,13 +153,15 @@ struct dedicated *
 dedicated_take(struct dedicated_pool *pool, int resp, int64_t max,
     const struct dedicated_events *events, void *arg)
 {
-	struct dedicated *dedicated = find_idle(pool, resp);
+	struct dedicated *dedicated;
 
-	if (dedicated == NULL) {
-		if (atomic_load(&pool->backends->dedicated) >= max)
-			return NULL;
-		dedicated = dedicated_new(pool, resp);
+	if (atomic_fetch_add(&pool->backends->dedicated, 1) >= max) {
+		atomic_fetch_sub(&pool->backends->dedicated, 1);
+		return NULL;
 	}
+	dedicated = find_idle(pool, resp);
+	if (dedicated == NULL)
+		dedicated = dedicated_new(pool, resp);
 	dedicated->events = *events;
 	dedicated->arg = arg;
 	return dedicated;
@@ -176,6 +177,7 @@ dedicated_give_back(struct dedicated *dedicated)
 		return;
 	}
 	redis_conn_pause(dedicated->conn, false);
+	atomic_fetch_sub(&pool->backends->dedicated, 1);
 	dedicated->is_idle = true;
 	dedicated->idle_since_ms = clock_mono_ms();
 	dedicated->next = pool->idle;
@@ -190,6 +192,8 @@ dedicated_drop(struct dedicated *dedicated)
 		return;
 	if (dedicated->is_idle)
 		take_off_idle(dedicated);
+	else
+		atomic_fetch_sub(&dedicated->pool->backends->dedicated, 1);
 	if (dedicated->is_dirty) {
 		struct dedicated **at = &dedicated->pool->dirty;
 		while (*at != dedicated)
@@ -197,7 +201,6 @@ dedicated_drop(struct dedicated *dedicated)
 		*at = dedicated->next_dirty;
 	}
 	redis_conn_free(dedicated->conn);
-	atomic_fetch_sub(&dedicated->pool->backends->dedicated, 1);
 	free(dedicated);
 }
 
