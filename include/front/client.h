@@ -19,6 +19,7 @@
 #include "ladder/context.h"
 #include "wire/request.h"
 
+struct command_info;
 struct dedicated_pool;
 struct deny;
 struct event_base;
@@ -65,8 +66,6 @@ enum replies { REPLIES_ON, REPLIES_OFF, REPLIES_SKIP_NEXT, REPLIES_SKIP };
 /* Of the client to which invalidations shall go (client_redirect.h). */
 enum target { TARGET_UNKNOWN, TARGET_SOUGHT, TARGET_FOUND, TARGET_MISSING, TARGET_DOWN };
 
-#define LAST_WORD_SIZE 23 /* longer than any command's name */
-
 /* What a connection is; commands read and change it. */
 struct client_session {
 	int64_t id;
@@ -82,9 +81,7 @@ struct client_session {
 	int64_t target_redis_id;
 	int64_t redirect;                   /* whom the CLIENT TRACKING at hand names; 0: nobody */
 	bool is_unevictable, is_untouching; /* CLIENT NO-EVICT, NO-TOUCH */
-	/* The last command's first two words, cut off. */
-	char last[LAST_WORD_SIZE], last_sub[LAST_WORD_SIZE];
-	uint8_t last_len, last_sub_len;
+	const struct command_info *last; /* the last command, for CLIENT LIST; NULL: none known */
 };
 
 struct front *client_front(const struct client *client);

@@ -6,6 +6,7 @@
 #include <event2/event.h>
 #include <event2/event_struct.h>
 
+#include "base/clock.h"
 #include "front/client.h"
 #include "front/tls_stream.h"
 
@@ -62,11 +63,16 @@ struct front {
 	struct request_parser parser;
 	struct deny *deny;
 	const char *deny_of; /* the setting that it was made of; a reload brings another */
+	bool denies_get;
+	const struct command_info *get_info;
 	struct client *clients, *dirty;
 	struct client *handling; /* whose commands are being handled; NULL: nobody's */
 	size_t client_count;
 	bool is_draining;
-	int64_t batch_us;        /* the clock, when the batch being handled came */
+	int64_t turn_us;         /* the clock, read once a turn of the loop; 0: not yet */
+	int64_t turn_batches;    /* of all clients, in this turn */
+	int64_t batch_took_us;   /* when it was last looked at */
+	int64_t unlooked;        /* batches since */
 	int64_t paused_until_ms; /* CLIENT PAUSE; 0: not paused */
 	bool pauses_all;
 	char in[READ_BYTES];
@@ -74,12 +80,26 @@ struct front {
 	struct buf nowhere; /* replies that it does not want */
 };
 
+/* The time of this turn of the loop. */
+static inline int64_t
+front_now_ms(struct front *front)
+{
+	if (front->turn_us == 0)
+		front->turn_us = clock_mono_us();
+	return front->turn_us / 1000;
+}
+
+static inline const struct settings *
+client_settings(const struct client *client)
+{
+	return client->front->ladder->rules->settings;
+}
+
 /* Hangs up and frees it. From the event loop, not while a command of its own
  * is handled. */
 void client_kill(struct client *client);
 
 /* ---- client.c ---- */
-const struct settings *client_settings(const struct client *client);
 /* Tells the event loop only when something changes. */
 void client_wait_for(struct client *client, short what);
 void client_enter(struct client *client, enum client_state state);

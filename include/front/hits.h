@@ -14,10 +14,9 @@
  * anything else: that one, and 0, are request_parse()'s and
  * request_handle()'s business.
  */
-size_t hits_take(struct client *client, struct slice bytes, int64_t now_ms);
+size_t hits_take(struct client *client, struct slice bytes);
 
 /* MGET, when memory has every one of the keys. False: nothing was written. */
-MUST_CHECK bool hits_take_many(struct client *client, const struct slice *keys, size_t count,
-    int64_t now_ms);
+MUST_CHECK bool hits_take_many(struct client *client, const struct slice *keys, size_t count);
 
 #endif

@@ -5,9 +5,11 @@
 #include "front/client.h"
 
 /*
- * Answers now (client_reply) or later (slot_new), exactly once. argc > 0.
+ * Answers now (client_reply) or later (slot_new), exactly once. argc > 0;
+ * `info` is what command_find() says.
  * False: nothing was done; again when client_is_quiet().
  */
-MUST_CHECK bool request_handle(struct client *client, const struct request_parser *parser);
+MUST_CHECK bool request_handle(struct client *client, const struct request_parser *parser,
+    const struct command_info *info);
 
 #endif

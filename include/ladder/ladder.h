@@ -31,14 +31,8 @@ typedef void (*ladder_answered_fn)(void *arg, struct answer *answer);
 MUST_CHECK bool ladder_try_memory(struct ladder_context *context, const struct question *question,
     struct answer *answer);
 
-/*
- * The same, shorter, for a fresh string: its reply to GET goes to `out`, with
- * `hash` the key's cache_hash(). False: nothing was written, and there may be
- * an answer all the same. Not counted: ladder_count_hits() when all are done.
- */
-MUST_CHECK bool ladder_hit(struct ladder_context *context, const struct question *question,
-    uint64_t hash, int64_t now_ms, struct buf *out);
-void ladder_count_hits(struct ladder_context *context, int64_t hits);
+/* Asks the backends in the background, for memory's sake. */
+void ladder_refresh(struct ladder_context *context, const struct question *question);
 
 /*
  * Asks, memory included. True: `answer` is set, and answered() will not come. False: it will,
@@ -50,8 +44,5 @@ MUST_CHECK bool ladder_ask(struct ladder_context *context, const struct question
 /* Questions between the two go to Redis as one command. */
 void ladder_begin_many(struct ladder_context *context);
 void ladder_end_many(struct ladder_context *context);
-
-/* Whether memory may hold this key ([cache] keys). */
-bool ladder_may_keep(const struct ladder_context *context, struct slice key);
 
 #endif

@@ -51,6 +51,22 @@ sip_add(struct sip *s, uint64_t word)
 	s->v0 ^= word;
 }
 
+/* What eight do not divide, lowest byte first. */
+static inline uint64_t
+last_bytes(struct slice bytes)
+{
+	size_t count = bytes.len % 8;
+	uint64_t last = 0;
+
+	if (count > 0 && bytes.len > 8) { /* in one go: the eight before the end hold them */
+		memcpy(&last, bytes.at + bytes.len - 8, 8);
+		return last >> (8 * (8 - count));
+	}
+	for (size_t i = bytes.len - count; i < bytes.len; i++)
+		last = last >> 8 | (uint64_t)(unsigned char)bytes.at[i] << 56;
+	return count > 0 ? last >> (8 * (8 - count)) : 0;
+}
+
 uint64_t
 hash_bytes(struct slice bytes)
 {
@@ -67,10 +83,7 @@ hash_bytes(struct slice bytes)
 		memcpy(&word, bytes.at + i * 8, 8);
 		sip_add(&s, word);
 	}
-	uint64_t last = (uint64_t)bytes.len << 56;
-	for (size_t i = 0; i < bytes.len % 8; i++)
-		last |= (uint64_t)(unsigned char)bytes.at[whole * 8 + i] << (8 * i);
-	sip_add(&s, last);
+	sip_add(&s, (uint64_t)bytes.len << 56 | last_bytes(bytes));
 
 	s.v2 ^= 0xff;
 	sip_round(&s);

@@ -14,6 +14,7 @@
 #include "front/client_inside.h"
 #include "front/deny.h"
 #include "front/session.h"
+#include "wire/commands.h"
 
 #define FIRST_REPLY_BYTES (1 << 20)
 #define HANDSHAKE_MS 5000 /* for a client to prove that it speaks TLS */
@@ -29,6 +30,7 @@ front_new(struct event_base *base, struct ladder_context *ladder, struct dedicat
 	front->dedicated = dedicated;
 	front->census = census;
 	front->metrics = metrics;
+	front->get_info = command_find(&SLICE("GET"), 1);
 	return front;
 }
 
@@ -73,11 +75,13 @@ const struct deny *
 front_deny(struct front *front)
 {
 	const char *list = front->ladder->rules->settings->commands.deny;
+	struct slice word;
 
 	if (front->deny_of != list) {
 		deny_free(front->deny);
 		front->deny = deny_new(list);
 		front->deny_of = list;
+		front->denies_get = deny_has(front->deny, &SLICE("GET"), 1, &word);
 	}
 	return front->deny;
 }
@@ -138,12 +142,6 @@ struct client_session *
 client_session(struct client *client)
 {
 	return &client->session;
-}
-
-const struct settings *
-client_settings(const struct client *client)
-{
-	return client->front->ladder->rules->settings;
 }
 
 /* ---- coming and going ---- */

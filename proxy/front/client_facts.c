@@ -98,13 +98,8 @@ weigh(const struct client *client, struct client_facts *facts)
 }
 
 static const char *
-find_command(struct slice word, struct slice second)
+name_of(const struct command_info *info)
 {
-	struct slice argv[] = { word, second };
-	bool is_cut = word.len == 0 || word.len >= LAST_WORD_SIZE;
-	const struct command_info *info =
-	    is_cut ? NULL : command_find(argv, second.len > 0 ? 2 : 1);
-
 	return info != NULL ? info->name : NULL;
 }
 
@@ -128,8 +123,7 @@ client_facts_gather(struct client *client, int64_t now_ms, struct client_facts *
 		    : writes              ? "w"
 		    : reads               ? "r"
 					  : "",
-		.command = find_command(slice_make(session->last, session->last_len),
-		    slice_make(session->last_sub, session->last_sub_len)),
+		.command = name_of(session->last),
 		.resp = session->resp,
 	};
 	find_addresses(client, facts);
@@ -147,8 +141,7 @@ client_facts_of_asker(struct client *client, const struct request_parser *parser
 	facts->query_room = READ_BYTES - (parser->len < READ_BYTES ? parser->len : READ_BYTES);
 	for (size_t i = 0; i < parser->argc; i++)
 		facts->argument_bytes += parser->argv[i].len;
-	facts->command =
-	    find_command(parser->argv[0], parser->argc > 1 ? parser->argv[1] : SLICE_NONE);
+	facts->command = name_of(command_find(parser->argv, parser->argc));
 }
 
 /* ---- writing ---- */

@@ -6,48 +6,36 @@
 #include "front/client_inside.h"
 #include "front/hits.h"
 #include "front/request.h"
+#include "wire/commands.h"
 #include "wire/reply.h"
 
 #define LOG_EVERY_MS 10000
 
+#define CLOCKED_HITS 64  /* a batch of so many is worth a look at the clock, */
+#define CLOCKED_EVERY 16 /* and else one in so many */
+
 /* ---- receiving ---- */
 
-static uint8_t
-keep_word(char *to, struct slice word)
-{
-	size_t len = word.len < LAST_WORD_SIZE ? word.len : LAST_WORD_SIZE;
-
-	memcpy(to, word.at, len);
-	return (uint8_t)len;
-}
-
-/* For CLIENT LIST, which looks the words up. SKIP is about the next command. */
+/* For CLIENT LIST. SKIP is about the next command. */
 static void
-note_command(struct client_session *session, const struct request_parser *parser)
+note_command(struct client_session *session, const struct command_info *info)
 {
-	session->last_len = keep_word(session->last, parser->argv[0]);
-	session->last_sub_len =
-	    parser->argc > 1 ? keep_word(session->last_sub, parser->argv[1]) : 0;
+	session->last = info;
 	if (session->replies == REPLIES_SKIP)
 		session->replies = REPLIES_ON;
 	else if (session->replies == REPLIES_SKIP_NEXT)
 		session->replies = REPLIES_SKIP;
 }
 
-static void
-note_hit(struct client_session *session)
-{
-	session->last_len = keep_word(session->last, SLICE("get"));
-	session->last_sub_len = 0;
-}
-
 /* False: not before everything that came before it has been answered. */
 static bool
 handle_command(struct client *client, const struct request_parser *parser)
 {
-	if (!request_handle(client, parser))
+	const struct command_info *info = command_find(parser->argv, parser->argc);
+
+	if (!request_handle(client, parser, info))
 		return false;
-	note_command(&client->session, parser);
+	note_command(&client->session, info);
 	/* A reply that was known at once, behind one that is not. */
 	if (client->last != NULL && client->last->is_done)
 		slot_account(client->last);
@@ -77,10 +65,9 @@ handle_commands(struct client *client, struct slice bytes)
 
 	while (client->state == CLIENT_READING && at < bytes.len) {
 		struct slice left = { bytes.at + at, bytes.len - at };
-		size_t taken = hits_take(client, left, front->batch_us / 1000);
+		size_t taken = hits_take(client, left);
 		if (taken > 0) {
 			at += taken;
-			note_hit(&client->session);
 			pause_who_owes_too_much(client);
 			continue;
 		}
@@ -129,15 +116,20 @@ send_shared(struct client *client)
 	return is_alive;
 }
 
+/* Each hit took at most as long as its batch; the clock is asked for large
+ * ones and now and then, and tells how long a batch of this turn took. */
 static void
 count_batch(struct front *front, int64_t hits_before)
 {
-	int64_t answered = counter_get(&front->metrics->ladder.hits) - hits_before;
+	int64_t hits = counter_get(&front->metrics->ladder.hits) - hits_before;
 
-	/* One clock for the batch: each of its hits took at most this long. */
-	if (answered > 0)
-		histogram_add_many(&front->metrics->ladder.seconds[RUNG_MEMORY],
-		    clock_mono_us() - front->batch_us, answered);
+	front->turn_batches++;
+	if (hits == 0)
+		return;
+	if (hits >= CLOCKED_HITS || front->unlooked++ % CLOCKED_EVERY == 0)
+		front->batch_took_us = (clock_mono_us() - front->turn_us) / front->turn_batches;
+	histogram_add_many(&front->metrics->ladder.seconds[RUNG_MEMORY], front->batch_took_us,
+	    hits);
 }
 
 /* Handles what is in client->in, or in the shared buffer (`fresh`). */
@@ -149,8 +141,7 @@ handle_batch(struct client *client, struct slice fresh)
 	bool is_own = buf_len(&client->in) > 0;
 	struct slice bytes = is_own ? buf_slice(&client->in) : fresh;
 
-	front->batch_us = clock_mono_us();
-	client->session.active_ms = front->batch_us / 1000;
+	client->session.active_ms = front_now_ms(front);
 	front->handling = client;
 	size_t handled = handle_commands(client, bytes);
 	front->handling = NULL;

@@ -134,6 +134,7 @@ front_flush(struct front *front)
 		client_forget_dirty(client);
 		client_flush(client);
 	}
+	front->turn_us = front->turn_batches = 0;
 }
 
 /* ---- replies ---- */

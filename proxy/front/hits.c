@@ -8,8 +8,8 @@
 #include "front/hits.h"
 
 #include "front/client_inside.h"
-#include "front/deny.h"
 #include "front/reads.h"
+#include "ladder/ladder_hit.h"
 #include "wire/reply.h"
 
 #define RUN 32 /* keys looked up together */
@@ -30,14 +30,31 @@ prefetch(const struct cache *cache, const struct hit *run, size_t count)
 		cache_prefetch_entry(cache, run[i].hash);
 }
 
-/* False: memory cannot answer, and nothing was written. */
-static bool
-answer(struct client *client, const struct hit *hit, int64_t now_ms, struct buf *out)
+static void
+refresh(struct client *client, struct slice key)
 {
 	struct question question;
 
-	reads_question(client, hit->key, &question);
-	return ladder_hit(client->front->ladder, &question, hit->hash, now_ms, out);
+	reads_question(client, key, &question);
+	ladder_refresh(client->front->ladder, &question);
+}
+
+/* False: memory cannot answer, and nothing was written. */
+static inline bool
+answer(struct client *client, const struct hit *hit, int64_t now_ms, struct buf *out)
+{
+	struct ladder_context *ladder = client->front->ladder;
+	struct slice id;
+	bool should_refresh;
+	const struct map *map = maps_find(ladder->rules->maps, hit->key, &id);
+
+	if (map != NULL && map->settings->type == MAP_HASH)
+		return false;
+	if (!ladder_hit(ladder, hit->key, hit->hash, now_ms, out, &should_refresh))
+		return false;
+	if (should_refresh)
+		refresh(client, hit->key);
+	return true;
 }
 
 /* ---- GET, GET, GET ... ---- */
@@ -63,19 +80,21 @@ read_run(struct slice bytes, size_t at, struct hit *run)
 static bool
 is_plain(struct client *client)
 {
+	struct front *front = client->front;
 	const struct client_session *session = &client->session;
-	struct slice get = SLICE("GET"), word;
 
+	front_deny(front);
 	return session->is_authenticated && session->replies == REPLIES_ON &&
 	    client->redis == NULL && client->first == NULL && client->progress.at == 0 &&
-	    !deny_has(front_deny(client->front), &get, 1, &word);
+	    !front->denies_get;
 }
 
 size_t
-hits_take(struct client *client, struct slice bytes, int64_t now_ms)
+hits_take(struct client *client, struct slice bytes)
 {
 	struct front *front = client->front;
 	size_t output_limit = (size_t)client_settings(client)->listen.output_limit;
+	int64_t now_ms = front_now_ms(front);
 	struct hit run[RUN];
 	size_t at = 0, hits = 0, count, i;
 
@@ -91,16 +110,20 @@ hits_take(struct client *client, struct slice bytes, int64_t now_ms)
 		}
 		hits += i;
 	} while (i == RUN);
-	ladder_count_hits(front->ladder, (int64_t)hits);
-	counter_add(&front->metrics->requests[REQUEST_READ], (int64_t)hits);
+	if (hits > 0) {
+		ladder_count_hits(front->ladder, (int64_t)hits);
+		counter_add(&front->metrics->requests[REQUEST_READ], (int64_t)hits);
+		client->session.last = front->get_info;
+	}
 	return at;
 }
 
 /* ---- MGET ---- */
 
 bool
-hits_take_many(struct client *client, const struct slice *keys, size_t count, int64_t now_ms)
+hits_take_many(struct client *client, const struct slice *keys, size_t count)
 {
+	int64_t now_ms = front_now_ms(client->front);
 	struct buf *out = client_reply(client);
 	size_t before = buf_len(out);
 	struct hit run[RUN];

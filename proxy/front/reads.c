@@ -134,7 +134,7 @@ handle_mget(struct client *client, const struct request_parser *parser)
 
 	if (count == 0)
 		return false;
-	if (hits_take_many(client, parser->argv + 1, count, client->front->batch_us / 1000))
+	if (hits_take_many(client, parser->argv + 1, count))
 		return true;
 	struct many *many = alloc_zero(sizeof(*many) + count * sizeof(struct many_part));
 	many->slot = slot_new(client);

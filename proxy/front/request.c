@@ -221,7 +221,8 @@ handle_by_class(struct client *client, const struct request_parser *parser,
 
 /* Commands of a client that has no connection of its own. */
 static bool
-handle_shared(struct client *client, const struct request_parser *parser)
+handle_shared(struct client *client, const struct request_parser *parser,
+    const struct command_info *info)
 {
 	if (reads_handle(client, parser)) {
 		count(client, REQUEST_READ);
@@ -232,7 +233,6 @@ handle_shared(struct client *client, const struct request_parser *parser)
 		sidecar_handle(client, parser);
 		return true;
 	}
-	const struct command_info *info = command_find(parser->argv, parser->argc);
 	if (!session_is_needed(parser, info) && !pause_holds(client_front(client), parser, info)) {
 		handle_by_class(client, parser, info);
 		return true;
@@ -246,10 +246,9 @@ handle_shared(struct client *client, const struct request_parser *parser)
 }
 
 static bool
-handle_in_session(struct client *client, const struct request_parser *parser)
+handle_in_session(struct client *client, const struct request_parser *parser,
+    const struct command_info *info)
 {
-	const struct command_info *info = command_find(parser->argv, parser->argc);
-
 	/* What is answered here comes before what Redis says next. */
 	if (client_has_slots(client))
 		return false;
@@ -271,14 +270,16 @@ handle_in_session(struct client *client, const struct request_parser *parser)
 }
 
 static bool
-handle_allowed(struct client *client, const struct request_parser *parser)
+handle_allowed(struct client *client, const struct request_parser *parser,
+    const struct command_info *info)
 {
-	return client_redis_session(client) != NULL ? handle_in_session(client, parser)
-						    : handle_shared(client, parser);
+	return client_redis_session(client) != NULL ? handle_in_session(client, parser, info)
+						    : handle_shared(client, parser, info);
 }
 
 static bool
-handle_tracking(struct client *client, const struct request_parser *parser)
+handle_tracking(struct client *client, const struct request_parser *parser,
+    const struct command_info *info)
 {
 	struct translation translation;
 	bool is_handled;
@@ -289,13 +290,13 @@ handle_tracking(struct client *client, const struct request_parser *parser)
 	case REDIRECT_REFUSED:
 		return true;
 	case REDIRECT_TRANSLATED:
-		is_handled = handle_allowed(client, &translation.parser);
+		is_handled = handle_allowed(client, &translation.parser, info);
 		translation_free(&translation);
 		return is_handled;
 	case REDIRECT_NONE:
 		break;
 	}
-	return handle_allowed(client, parser);
+	return handle_allowed(client, parser, info);
 }
 
 /* A browser that was made to talk to us: what it says next may be a command
@@ -307,7 +308,8 @@ is_http(const struct request_parser *parser)
 }
 
 bool
-request_handle(struct client *client, const struct request_parser *parser)
+request_handle(struct client *client, const struct request_parser *parser,
+    const struct command_info *info)
 {
 	struct slice word;
 
@@ -330,5 +332,6 @@ request_handle(struct client *client, const struct request_parser *parser)
 	}
 	bool is_tracking = parser->argc > 2 && is_command(parser, SLICE("CLIENT")) &&
 	    slice_equal_nocase(parser->argv[1], SLICE("TRACKING"));
-	return is_tracking ? handle_tracking(client, parser) : handle_allowed(client, parser);
+	return is_tracking ? handle_tracking(client, parser, info)
+			   : handle_allowed(client, parser, info);
 }

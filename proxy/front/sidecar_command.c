@@ -10,6 +10,7 @@
 #include "front/status.h"
 #include "ladder/explain.h"
 #include "ladder/keeper.h"
+#include "ladder/ladder_hit.h"
 #include "wire/reply.h"
 
 #define KEYS_DEFAULT 10

@@ -5,6 +5,7 @@
 #include "ladder/hash_copy.h"
 #include "ladder/keeper.h"
 #include "ladder/ladder.h"
+#include "ladder/ladder_hit.h"
 #include "wire/reply.h"
 
 enum copy_action {

@@ -1,5 +1,6 @@
 /* See explain.h. */
 #include "ladder/explain.h"
+#include "ladder/ladder_hit.h"
 
 #include "base/clock.h"
 

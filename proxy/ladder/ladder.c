@@ -7,10 +7,9 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
-#include "base/glob.h"
 #include "ladder/answer.h"
 #include "ladder/flight.h"
-#include "wire/reply.h"
+#include "ladder/ladder_hit.h"
 
 /* One read of one key that memory could not answer. */
 struct climb {
@@ -57,15 +56,6 @@ const char *
 rung_name(enum rung rung)
 {
 	return ladder[rung].name;
-}
-
-bool
-ladder_may_keep(const struct ladder_context *context, struct slice key)
-{
-	const char *keys = context->rules->settings->cache.keys;
-	bool is_all = keys[0] == '*' && keys[1] == '\0';
-
-	return is_all || glob_list_matches(slice_of(keys), key);
 }
 
 /* ---- memory ---- */
@@ -376,34 +366,12 @@ ladder_try_memory(struct ladder_context *context, const struct question *questio
 	return answer_at_once(context, &order, answer);
 }
 
-bool
-ladder_hit(struct ladder_context *context, const struct question *question, uint64_t hash,
-    int64_t now_ms, struct buf *out)
-{
-	struct cache_reading reading;
-
-	if (question->is_hash || !ladder_may_keep(context, question->key))
-		return false;
-	enum cache_read read =
-	    cache_read(context->backends->cache, question->key, hash, now_ms, out, &reading);
-	if (read == CACHE_READ_NONE)
-		return false;
-	if (read == CACHE_READ_BLOB) {
-		reply_bulk(out, blob_slice(reading.bytes));
-		blob_unref(reading.bytes);
-	}
-	if (reading.should_refresh) {
-		struct flight_order order = order_of(context, question);
-		refresh_early(context, &order);
-	}
-	return true;
-}
-
 void
-ladder_count_hits(struct ladder_context *context, int64_t hits)
+ladder_refresh(struct ladder_context *context, const struct question *question)
 {
-	counter_add(&context->metrics->hits, hits);
-	counter_add(&context->metrics->answers[RUNG_MEMORY], hits);
+	struct flight_order order = order_of(context, question);
+
+	refresh_early(context, &order);
 }
 
 bool

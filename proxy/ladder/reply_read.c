@@ -9,6 +9,7 @@
 #include "ladder/fill.h"
 #include "ladder/forward.h"
 #include "ladder/ladder.h"
+#include "ladder/ladder_hit.h"
 
 struct reply_read {
 	struct forward forward;
