@@ -83,7 +83,7 @@ def test_redis_dying_in_a_transaction_is_an_error_to_that_client_and_nobody_else
     sidecar.call("SET", "k", "v")
     sidecar.keep("k")
     inside, beside = sidecar.client(), sidecar.client()
-    assert inside.pipeline([("MULTI",), ("SET", "k", "w")]) == ["OK", "QUEUED"]
+    assert inside.pipeline([("MULTI",), ("SET", "other", "w")]) == ["OK", "QUEUED"]
     redis.kill9()
     with pytest.raises((resp.Closed, ConnectionError)):  # as by redis itself
         inside.call("EXEC")
