@@ -11,6 +11,7 @@
 
 int64_t clock_mono_ms(void); /* never goes back; from an arbitrary start */
 int64_t clock_mono_us(void);
+int64_t clock_mono_ns(void);
 int64_t clock_wall_ms(void); /* since 1970, UTC; may jump */
 
 #endif

@@ -76,6 +76,8 @@ struct client_session {
 	char *library, *lib_version;
 	int64_t connected_ms, active_ms;
 	char address[64];
+	uint64_t peer;                         /* for [limits] per_ip; 0: not limited */
+	bool is_peer_counted, is_user_counted; /* the command at hand, against [limits] */
 	enum replies replies;
 	enum target target;
 	int64_t target_redis_id;

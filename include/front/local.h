@@ -5,7 +5,7 @@
 
 #include "front/client.h"
 
-/* PING ECHO HELLO AUTH SELECT QUIT RESET CLIENT. The reply is written at once. */
+/* PING ECHO HELLO AUTH SELECT QUIT RESET CLIENT, CL.THROTTLE. The reply is written at once. */
 void local_handle(struct client *client, const struct request_parser *parser);
 
 #endif

@@ -6,6 +6,7 @@
 #define SIDECAR_FRONT_METRICS_H
 
 #include "ladder/backends.h"
+#include "ladder/limits.h"
 #include "ladder/metrics.h"
 #include "upstream/metrics.h"
 
@@ -18,6 +19,7 @@ struct worker_metrics {
 	_Alignas(64) struct ladder_metrics ladder;
 	struct redis_metrics redis;
 	counter requests[REQUEST_CLASSES];
+	counter limited[LIMIT_SCOPES];
 };
 
 /* Made before the threads start; counters in it are shared by them. */

@@ -24,10 +24,12 @@ struct rules {
 };
 
 struct keeper;
+struct limits;
 
 struct backends {
 	struct cache *cache;
 	struct journal *journal;
+	struct limits *limits;
 	struct breaker *redis, *postgres;
 	struct redis_target *redis_target; /* NULL: no Redis is configured */
 	bool has_postgres;

@@ -4,18 +4,24 @@
 #include <time.h>
 
 static int64_t
-read_us(clockid_t id)
+read_ns(clockid_t id)
 {
 	struct timespec t;
 
 	clock_gettime(id, &t);
-	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+int64_t
+clock_mono_ns(void)
+{
+	return read_ns(CLOCK_MONOTONIC);
 }
 
 int64_t
 clock_mono_us(void)
 {
-	return read_us(CLOCK_MONOTONIC);
+	return clock_mono_ns() / 1000;
 }
 
 int64_t
@@ -27,5 +33,5 @@ clock_mono_ms(void)
 int64_t
 clock_wall_ms(void)
 {
-	return read_us(CLOCK_REALTIME) / 1000;
+	return read_ns(CLOCK_REALTIME) / 1000000;
 }

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "front/client_inside.h"
 #include "front/deny.h"
+#include "front/limit_gate.h"
 #include "front/session.h"
 #include "wire/commands.h"
 
@@ -173,7 +174,7 @@ client_enter(struct client *client, enum client_state state)
 static void
 describe_peer(struct client *client)
 {
-	struct sockaddr_storage peer;
+	struct sockaddr_storage peer = { .ss_family = AF_UNSPEC };
 	socklen_t len = sizeof(peer);
 	char host[INET6_ADDRSTRLEN] = "";
 	char *text = client->session.address;
@@ -191,6 +192,7 @@ describe_peer(struct client *client)
 		inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host));
 		snprintf(text, size, "%s:%d", host, ntohs(in->sin_port));
 	}
+	client->session.peer = limit_gate_peer((const struct sockaddr *)&peer);
 }
 
 static void

@@ -77,6 +77,10 @@ write_answers(const struct census *census, struct buf *out)
 	for (size_t class = 0; class < REQUEST_CLASSES; class ++)
 		labelled(out, "sidecar_requests_total", "class", classes[class],
 		    CENSUS_SUM(census, requests[class]));
+	header(out, "sidecar_limited_total", "counter", "Commands refused by a rate limit.");
+	for (size_t scope = 0; scope < LIMIT_SCOPES; scope++)
+		labelled(out, "sidecar_limited_total", "scope", limit_scope_names[scope],
+		    CENSUS_SUM(census, limited[scope]));
 	header(out, "sidecar_request_seconds", "histogram",
 	    "Time from command to answer, by rung.");
 	for (size_t rung = 0; rung < RUNGS; rung++) {

@@ -8,6 +8,7 @@
 #include "front/hits.h"
 
 #include "front/client_inside.h"
+#include "front/limit_gate.h"
 #include "front/reads.h"
 #include "ladder/ladder_hit.h"
 #include "wire/reply.h"
@@ -41,20 +42,46 @@ refresh(struct client *client, struct slice key)
 
 /* False: memory cannot answer, and nothing was written. */
 static inline bool
-answer(struct client *client, const struct hit *hit, int64_t now_ms, struct buf *out)
+answer(struct client *client, const struct hit *hit, const struct map *map, int64_t now_ms,
+    struct buf *out)
 {
-	struct ladder_context *ladder = client->front->ladder;
-	struct slice id;
 	bool should_refresh;
-	const struct map *map = maps_find(ladder->rules->maps, hit->key, &id);
 
 	if (map != NULL && map->settings->type == MAP_HASH)
 		return false;
-	if (!ladder_hit(ladder, hit->key, hit->hash, now_ms, out, &should_refresh))
+	if (!ladder_hit(client->front->ladder, hit->key, hit->hash, now_ms, out, &should_refresh))
 		return false;
 	if (should_refresh)
 		refresh(client, hit->key);
 	return true;
+}
+
+/* A GET, which may be one too many. One that memory cannot answer stays
+ * counted: request_handle() does not count it again. */
+static inline bool
+answer_get(struct client *client, const struct hit *hit, int64_t now_ms, int64_t *hits)
+{
+	struct front *front = client->front;
+	struct slice id = SLICE_NONE;
+	const struct map *map = maps_find(front->ladder->rules->maps, hit->key, &id);
+
+	if (!limit_gate_refuses_get(client, map, id)) {
+		if (!answer(client, hit, map, now_ms, &front->out))
+			return false;
+		++*hits;
+	}
+	limit_gate_done(client);
+	return true;
+}
+
+/* One of several keys, which are counted already. */
+static inline bool
+answer_one_of_many(struct client *client, const struct hit *hit, int64_t now_ms, struct buf *out)
+{
+	struct slice id = SLICE_NONE;
+	const struct map *map = maps_find(client->front->ladder->rules->maps, hit->key, &id);
+
+	return answer(client, hit, map, now_ms, out);
 }
 
 /* ---- GET, GET, GET ... ---- */
@@ -96,7 +123,8 @@ hits_take(struct client *client, struct slice bytes)
 	size_t output_limit = (size_t)client_settings(client)->listen.output_limit;
 	int64_t now_ms = front_now_ms(front);
 	struct hit run[RUN];
-	size_t at = 0, hits = 0, count, i;
+	size_t at = 0, answered = 0, count, i;
+	int64_t hits = 0;
 
 	if (!is_plain(client))
 		return 0;
@@ -104,15 +132,15 @@ hits_take(struct client *client, struct slice bytes)
 		count = read_run(bytes, at, run);
 		prefetch(front->ladder->backends->cache, run, count);
 		for (i = 0; i < count && buf_len(&front->out) <= output_limit; i++) {
-			if (!answer(client, &run[i], now_ms, &front->out))
+			if (!answer_get(client, &run[i], now_ms, &hits))
 				break;
 			at = run[i].end;
 		}
-		hits += i;
+		answered += i;
 	} while (i == RUN);
-	if (hits > 0) {
-		ladder_count_hits(front->ladder, (int64_t)hits);
-		counter_add(&front->metrics->requests[REQUEST_READ], (int64_t)hits);
+	if (answered > 0) {
+		ladder_count_hits(front->ladder, hits);
+		counter_add(&front->metrics->requests[REQUEST_READ], (int64_t)answered);
 		client->session.last = front->get_info;
 	}
 	return at;
@@ -137,7 +165,7 @@ hits_take_many(struct client *client, const struct slice *keys, size_t count)
 		}
 		prefetch(client->front->ladder->backends->cache, run, here);
 		for (size_t i = 0; i < here; i++) {
-			if (answer(client, &run[i], now_ms, out))
+			if (answer_one_of_many(client, &run[i], now_ms, out))
 				continue;
 			out->end = out->start + before; /* as if nothing had been */
 			return false;

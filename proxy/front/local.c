@@ -7,6 +7,7 @@
 #include "front/client_command.h"
 #include "front/session.h"
 #include "ladder/keeper.h"
+#include "front/throttle.h"
 #include "wire/reply.h"
 
 #define SERVER_NAME "redis" /* what clients look for */
@@ -253,7 +254,8 @@ static const struct {
 	{ "ping", 1, SIZE_MAX, do_ping }, { "echo", 2, 2, do_echo },
 	{ "hello", 1, SIZE_MAX, do_hello }, { "auth", 2, SIZE_MAX, do_auth },
 	{ "select", 2, 2, do_select }, { "quit", 1, SIZE_MAX, do_quit },
-	{ "reset", 1, 1, do_reset }, { "client", 2, SIZE_MAX, NULL }, /* see local_handle() */
+	{ "reset", 1, 1, do_reset }, { "cl.throttle", 1, SIZE_MAX, throttle_handle },
+	{ "client", 2, SIZE_MAX, NULL }, /* see local_handle() */
 };
 
 void

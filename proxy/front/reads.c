@@ -7,6 +7,7 @@
 #include "base/resp.h"
 #include "front/client_inside.h"
 #include "front/hits.h"
+#include "front/limit_gate.h"
 #include "wire/reply.h"
 
 /* ---- GET ---- */
@@ -73,6 +74,8 @@ handle_get(struct client *client, const struct request_parser *parser)
 	reads_question(client, parser->argv[1], &question);
 	if (question.is_hash)
 		return false; /* Redis says WRONGTYPE, or has it as the app left it */
+	if (limit_gate_refuses_key(client, question.map, question.id))
+		return true;
 	ask_string(client, &question);
 	return true;
 }
@@ -134,6 +137,8 @@ handle_mget(struct client *client, const struct request_parser *parser)
 
 	if (count == 0)
 		return false;
+	if (limit_gate_refuses_keys(client, parser->argv + 1, count))
+		return true;
 	if (hits_take_many(client, parser->argv + 1, count))
 		return true;
 	struct many *many = alloc_zero(sizeof(*many) + count * sizeof(struct many_part));
@@ -363,6 +368,8 @@ handle_hash(struct client *client, const struct request_parser *parser)
 		reads_question(client, parser->argv[1], &question);
 		if (!question.is_hash)
 			return false;
+		if (limit_gate_refuses_key(client, question.map, question.id))
+			return true;
 		struct hash_read *read = hash_read_new(command, parser->argv + 2, parser->argc - 2);
 		read->slot = slot_new(client);
 		if (ladder_ask(ladder, &question, &answer, on_hash, read))

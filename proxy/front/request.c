@@ -1,8 +1,10 @@
 /*
  * See request.h. Who answers a command, in this order:
  *
+ *   too many of one address   -RATELIMITED
  *   a stranger's command      -NOAUTH
  *   [commands] deny           -NOPERM
+ *   too many of one user      -RATELIMITED
  *   a session's commands      Redis, over the client's own connection
  *   GET, MGET, mapped hashes  the ladder
  *   SIDECAR ...               sidecar_command.c
@@ -19,6 +21,7 @@
 #include "front/client_pause.h"
 #include "front/client_redirect.h"
 #include "front/deny.h"
+#include "front/limit_gate.h"
 #include "front/local.h"
 #include "front/reads.h"
 #include "front/session.h"
@@ -233,6 +236,11 @@ handle_shared(struct client *client, const struct request_parser *parser,
 		sidecar_handle(client, parser);
 		return true;
 	}
+	if (limit_gate_of_command(client, parser, info) == LIMIT_REFUSED) {
+		count(client,
+		    info != NULL && info->class < COMMAND_WRITE ? REQUEST_READ : REQUEST_WRITE);
+		return true;
+	}
 	if (!session_is_needed(parser, info) && !pause_holds(client_front(client), parser, info)) {
 		handle_by_class(client, parser, info);
 		return true;
@@ -252,6 +260,11 @@ handle_in_session(struct client *client, const struct request_parser *parser,
 	/* What is answered here comes before what Redis says next. */
 	if (client_has_slots(client))
 		return false;
+	enum limit_verdict verdict = limit_gate_of_command(client, parser, info);
+	if (verdict == LIMIT_REFUSED)
+		count(client, REQUEST_SESSION);
+	if (verdict != LIMIT_PASSES)
+		return verdict == LIMIT_REFUSED;
 	switch (session_take(client_redis_session(client), parser, info)) {
 	case SESSION_NOT_NOW:
 		return false;
@@ -307,9 +320,8 @@ is_http(const struct request_parser *parser)
 	return is_command(parser, SLICE("POST")) || is_command(parser, SLICE("Host:"));
 }
 
-bool
-request_handle(struct client *client, const struct request_parser *parser,
-    const struct command_info *info)
+static bool
+handle(struct client *client, const struct request_parser *parser, const struct command_info *info)
 {
 	struct slice word;
 
@@ -317,6 +329,11 @@ request_handle(struct client *client, const struct request_parser *parser,
 		client_finish(client);
 		return true;
 	}
+	enum limit_verdict verdict = limit_gate_of_peer(client);
+	if (verdict == LIMIT_REFUSED)
+		count(client, REQUEST_LOCAL);
+	if (verdict != LIMIT_PASSES)
+		return verdict == LIMIT_REFUSED;
 	if (!client_session(client)->is_authenticated && !is_for_strangers(parser)) {
 		count(client, REQUEST_LOCAL);
 		reply_error(client_reply(client), "NOAUTH Authentication required.");
@@ -334,4 +351,14 @@ request_handle(struct client *client, const struct request_parser *parser,
 	    slice_equal_nocase(parser->argv[1], SLICE("TRACKING"));
 	return is_tracking ? handle_tracking(client, parser, info)
 			   : handle_allowed(client, parser, info);
+}
+
+bool
+request_handle(struct client *client, const struct request_parser *parser,
+    const struct command_info *info)
+{
+	if (!handle(client, parser, info))
+		return false;
+	limit_gate_done(client);
+	return true;
 }

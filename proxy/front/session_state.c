@@ -40,7 +40,7 @@ static const char *const blocking[] = {
 	"waitaof",
 };
 
-/* Who one is, is said to the sidecar and not to Redis. */
+/* Who one is, is said to the sidecar and not to Redis; what it decides, too. */
 static const struct {
 	const char *name;
 	bool may_queue, is_for_subscribers;
@@ -51,6 +51,7 @@ static const struct {
 	{ "hello", true, false },
 	{ "sidecar", false, true },
 	{ "client", true, false },
+	{ "cl.throttle", true, false },
 };
 
 static bool

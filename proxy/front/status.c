@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "base/settings_units.h"
 #include "ladder/keeper.h"
 #include "wire/reply.h"
 
@@ -154,6 +155,46 @@ get_clients(const struct census *census, struct status_value *value)
 	set_number(value, atomic_load(&((struct census *)census)->clients));
 }
 
+static void
+set_rate(const struct census *census, enum limit_scope scope, struct status_value *value)
+{
+	struct buf text = BUF_EMPTY;
+
+	units_format_rate(limits_rate(census->backends->limits, scope), &text);
+	snprintf(value->text, TEXT_SIZE, "%.*s", (int)buf_len(&text), buf_slice(&text).at);
+	buf_free(&text);
+}
+
+static void
+get_per_user(const struct census *census, struct status_value *value)
+{
+	set_rate(census, LIMIT_PER_USER, value);
+}
+
+static void
+get_per_ip(const struct census *census, struct status_value *value)
+{
+	set_rate(census, LIMIT_PER_IP, value);
+}
+
+static void
+get_limited_per_user(const struct census *census, struct status_value *value)
+{
+	set_number(value, CENSUS_SUM(census, limited[LIMIT_PER_USER]));
+}
+
+static void
+get_limited_per_ip(const struct census *census, struct status_value *value)
+{
+	set_number(value, CENSUS_SUM(census, limited[LIMIT_PER_IP]));
+}
+
+static void
+get_limited_throttle(const struct census *census, struct status_value *value)
+{
+	set_number(value, CENSUS_SUM(census, limited[LIMIT_THROTTLE]));
+}
+
 static const struct status_line {
 	const char *name;
 	status_get_fn get;
@@ -172,6 +213,11 @@ static const struct status_line {
 	{ "journal", get_journal },
 	{ "coherence", get_coherence },
 	{ "clients", get_clients },
+	{ "per_user", get_per_user },
+	{ "per_ip", get_per_ip },
+	{ "limited_per_user", get_limited_per_user },
+	{ "limited_per_ip", get_limited_per_ip },
+	{ "limited_throttle", get_limited_throttle },
 };
 
 #define STATUS_LINES (sizeof(status_lines) / sizeof(status_lines[0]))

@@ -87,8 +87,6 @@ say_unserved(const struct settings *settings)
 		bool is_set;
 	} unserved[] = {
 		{ "[warm] query", settings->warm.query[0] != '\0' },
-		{ "[limits]",
-		    settings->limits.per_user.count > 0 || settings->limits.per_ip.count > 0 },
 	};
 
 	for (size_t i = 0; i < sizeof(unserved) / sizeof(unserved[0]); i++) {

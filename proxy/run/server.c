@@ -20,6 +20,7 @@
 #include "front/listener.h"
 #include "front/tls_stream.h"
 #include "ladder/keeper.h"
+#include "ladder/limits.h"
 #include "run/notify.h"
 #include "run/preflight.h"
 #include "run/restore.h"
@@ -66,6 +67,8 @@ make_backends(struct server *server)
 	random_bytes(seeds, sizeof(seeds));
 	server->backends.cache = cache_new(&limits);
 	server->snapshot = restore_snapshot(&server->backends, settings);
+	server->backends.limits = limits_new();
+	limits_set(server->backends.limits, settings->limits.per_user, settings->limits.per_ip);
 	server->backends.redis = breaker_new("redis", &policy, seeds[0], on_breaker, server);
 	server->backends.postgres = breaker_new("postgres", &policy, seeds[1], on_breaker, server);
 	keeper_new(&server->backends, &server->rules->rules);
@@ -326,6 +329,7 @@ free_all(struct server *server)
 	snapshot_free(server->snapshot);
 	cache_free(server->backends.cache);
 	journal_free(server->backends.journal);
+	limits_free(server->backends.limits);
 	breaker_free(server->backends.redis);
 	breaker_free(server->backends.postgres);
 	redis_target_free(server->backends.redis_target);

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "front/tls_context.h"
 #include "ladder/keeper.h"
+#include "ladder/limits.h"
 #include "run/preflight.h"
 #include "run/server_inside.h"
 #include "run/worker.h"
@@ -98,6 +99,7 @@ server_reload(struct server *server)
 	breaker_set_policy(server->backends.redis, &policy);
 	breaker_set_policy(server->backends.postgres, &policy);
 	snapshot_set_every(server->snapshot, settings->snapshot.every_ms);
+	limits_set(server->backends.limits, settings->limits.per_user, settings->limits.per_ip);
 	keeper_set_rules(server->backends.keeper, &server->rules->rules);
 	for (size_t i = 0; i < server->census.worker_count; i++)
 		worker_set_rules(server->workers[i], &server->rules->rules);

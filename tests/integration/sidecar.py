@@ -38,6 +38,8 @@ DEFAULTS = {
     # Short, so that recoveries take a test no 30 s.
     "breaker": {"open": "100ms", "max_open": "500ms"},
     # Patient, so that a busy machine makes no read fall to a lower rung.
+    # Off, so that a test may ask for one user as often as it likes.
+    "limits": {"per_user": "0"},
     "redis": {"budget": "400ms"}, "postgres": {"budget": "1s"}, "ladder": {"deadline": "1500ms"},
 }
 

@@ -1,0 +1,234 @@
+/* See limit_gate.h. */
+#include "front/limit_gate.h"
+
+#include <ctype.h>
+#include <netinet/in.h>
+
+#include "base/hash.h"
+#include "front/client_inside.h"
+#include "front/session.h"
+#include "ladder/limits.h"
+
+#define UUID_LEN 36
+
+/* ---- who ---- */
+
+uint64_t
+limit_gate_peer(const struct sockaddr *peer)
+{
+	struct slice address = SLICE_NONE;
+
+	if (peer->sa_family == AF_INET) {
+		const struct in_addr *in = &((const struct sockaddr_in *)peer)->sin_addr;
+		if (ntohl(in->s_addr) >> 24 != 127)
+			address = slice_make((const char *)in, sizeof(*in));
+	} else if (peer->sa_family == AF_INET6) {
+		const struct in6_addr *in6 = &((const struct sockaddr_in6 *)peer)->sin6_addr;
+		const char *bytes = (const char *)in6;
+		bool is_v4 = IN6_IS_ADDR_V4MAPPED(in6);
+		if (!IN6_IS_ADDR_LOOPBACK(in6) && !(is_v4 && bytes[12] == 127))
+			/* Whoever has one address of a /64 has all of them. */
+			address = is_v4 ? slice_make(bytes + 12, 4) : slice_make(bytes, 8);
+	}
+	if (address.at == NULL)
+		return 0;
+	uint64_t who = hash_bytes(address);
+	return who != 0 ? who : 1;
+}
+
+/* One row has one name: Postgres takes a uuid in either case. */
+static uint64_t
+user_of(const struct map *map, struct slice id)
+{
+	char lower[UUID_LEN];
+
+	if (map->id_type != ID_UUID || id.len != UUID_LEN)
+		return hash_bytes(id);
+	for (size_t i = 0; i < UUID_LEN; i++)
+		lower[i] = (char)tolower((unsigned char)id.at[i]);
+	return hash_bytes(slice_make(lower, UUID_LEN));
+}
+
+/* ---- no ---- */
+
+static struct limits *
+limits_of(const struct client *client)
+{
+	return front_ladder(client_front(client))->backends->limits;
+}
+
+/* One clock for all that a turn of the loop has brought. */
+static int64_t
+now_ns(const struct client *client)
+{
+	(void)front_now_ms(client->front);
+	return client->front->turn_us * 1000;
+}
+
+static void
+refuse(struct client *client, enum limit_scope scope, int64_t retry_ns)
+{
+	counter_add(&front_metrics(client_front(client))->limited[scope], 1);
+	limits_refuse(limits_of(client), scope, retry_ns, client_reply(client));
+}
+
+/* In a session the refusal has its place behind Redis's replies. */
+static enum limit_verdict
+refuse_in_order(struct client *client, enum limit_scope scope, int64_t retry_ns)
+{
+	if (client_redis_session(client) != NULL && !client_is_quiet(client))
+		return LIMIT_LATER;
+	refuse(client, scope, retry_ns);
+	return LIMIT_REFUSED;
+}
+
+static bool
+is_in_multi(const struct client *client)
+{
+	const struct session *session = client_redis_session(client);
+
+	return session != NULL && session_state_of(session)->is_in_multi;
+}
+
+enum limit_verdict
+limit_gate_of_peer(struct client *client)
+{
+	struct client_session *session = client_session(client);
+	int64_t retry_ns;
+
+	if (session->peer == 0 || session->is_peer_counted)
+		return LIMIT_PASSES;
+	if (!limits_allow(limits_of(client), LIMIT_PER_IP, session->peer, now_ns(client),
+		&retry_ns) &&
+	    !is_in_multi(client))
+		return refuse_in_order(client, LIMIT_PER_IP, retry_ns);
+	session->is_peer_counted = true;
+	return LIMIT_PASSES;
+}
+
+void
+limit_gate_done(struct client *client)
+{
+	struct client_session *session = client_session(client);
+
+	session->is_peer_counted = session->is_user_counted = false;
+}
+
+/* ---- keys ---- */
+
+bool
+limit_gate_refuses_key(struct client *client, const struct map *map, struct slice id)
+{
+	struct client_session *session = client_session(client);
+	struct limits *limits = limits_of(client);
+	int64_t retry_ns;
+
+	if (map == NULL || !map->settings->limit || session->is_user_counted ||
+	    !limits_is_on(limits, LIMIT_PER_USER))
+		return false;
+	session->is_user_counted =
+	    limits_allow(limits, LIMIT_PER_USER, user_of(map, id), now_ns(client), &retry_ns);
+	if (!session->is_user_counted)
+		refuse(client, LIMIT_PER_USER, retry_ns);
+	return !session->is_user_counted;
+}
+
+bool
+limit_gate_refuses_get(struct client *client, const struct map *map, struct slice id)
+{
+	return limit_gate_of_peer(client) != LIMIT_PASSES ||
+	    limit_gate_refuses_key(client, map, id);
+}
+
+/* Of one command with several keys. */
+struct tally {
+	struct limits *limits;
+	const struct maps *maps;
+	int64_t now_ns, retry_ns;
+	size_t allowed, refused;
+};
+
+static void
+count_key(struct slice key, void *arg)
+{
+	struct tally *tally = arg;
+	struct slice id;
+	int64_t retry_ns;
+	const struct map *map = maps_find(tally->maps, key, &id);
+
+	if (map == NULL || !map->settings->limit)
+		return;
+	if (limits_allow(tally->limits, LIMIT_PER_USER, user_of(map, id), tally->now_ns,
+		&retry_ns)) {
+		tally->allowed++;
+		return;
+	}
+	if (tally->refused == 0 || retry_ns < tally->retry_ns)
+		tally->retry_ns = retry_ns;
+	tally->refused++;
+}
+
+static struct tally
+tally_of(const struct client *client)
+{
+	const struct ladder_context *ladder = front_ladder(client_front(client));
+
+	return (struct tally){
+		.limits = ladder->backends->limits,
+		.maps = ladder->rules->maps,
+		.now_ns = now_ns(client),
+	};
+}
+
+static bool
+is_over(const struct tally *tally)
+{
+	return tally->refused > 0 && tally->allowed == 0;
+}
+
+bool
+limit_gate_refuses_keys(struct client *client, const struct slice *keys, size_t count)
+{
+	if (!limits_is_on(limits_of(client), LIMIT_PER_USER))
+		return false;
+	struct tally tally = tally_of(client);
+	for (size_t i = 0; i < count; i++)
+		count_key(keys[i], &tally);
+	if (!is_over(&tally))
+		return false;
+	refuse(client, LIMIT_PER_USER, tally.retry_ns);
+	return true;
+}
+
+static void
+count_command(const struct request_parser *parser, const struct command_info *info,
+    struct tally *tally)
+{
+	enum command_class class = info != NULL ? info->class : COMMAND_WRITE;
+	size_t words = class == COMMAND_READ_KEY && parser->argc > 2 ? 2 : parser->argc;
+
+	if (class == COMMAND_WRITE || class == COMMAND_SESSION)
+		command_each_written_key(info, parser->argv, parser->argc, count_key, tally);
+	else if (class == COMMAND_READ_KEY || class == COMMAND_READ || class == COMMAND_READ_MANY)
+		for (size_t i = 1; i < words; i++)
+			count_key(parser->argv[i], tally);
+}
+
+enum limit_verdict
+limit_gate_of_command(struct client *client, const struct request_parser *parser,
+    const struct command_info *info)
+{
+	struct client_session *session = client_session(client);
+	const struct session *redis = client_redis_session(client);
+
+	/* Maps are about database 0. */
+	if (session->is_user_counted || !limits_is_on(limits_of(client), LIMIT_PER_USER) ||
+	    (redis != NULL && session_state_of(redis)->database != 0))
+		return LIMIT_PASSES;
+	struct tally tally = tally_of(client);
+	count_command(parser, info, &tally);
+	if (is_over(&tally) && !is_in_multi(client))
+		return refuse_in_order(client, LIMIT_PER_USER, tally.retry_ns);
+	session->is_user_counted = true;
+	return LIMIT_PASSES;
+}
