@@ -23,6 +23,7 @@ struct rate {
 	int64_t period_ms;
 };
 
+enum eviction_mode { EVICTION_S3FIFO, EVICTION_LRU };
 enum coherence_mode { COHERENCE_AUTO, COHERENCE_TRACKING, COHERENCE_BROADCAST, COHERENCE_TTL };
 enum map_missing { MISSING_NIL, MISSING_FREE };
 enum map_type { MAP_STRING, MAP_HASH };
@@ -71,6 +72,7 @@ struct settings {
 		int64_t max_entries;
 		int64_t max_memory;
 		int64_t max_value;
+		int eviction; /* enum eviction_mode */
 		int64_t ttl_ms;
 		int64_t negative_ttl_ms;
 		int64_t stale_ms;

@@ -1,7 +1,7 @@
 /*
  * The cache: what memory knows about keys. The only store that threads
- * share: shards with a lock each, least recently used out first, bounded by
- * entries and by bytes in all.
+ * share: shards with a lock each, bounded by entries and by bytes in all.
+ * Who leaves first is said in cache_evict.c.
  *
  *            fresh_until          stale_until
  *   fill ------|--------------------|-------> time
@@ -25,10 +25,16 @@
 
 struct cache;
 
+enum cache_eviction {
+	CACHE_EVICT_S3FIFO, /* new keys on probation first: scans pass by */
+	CACHE_EVICT_LRU,    /* least recently used first */
+};
+
 struct cache_limits {
 	int64_t max_entries;
 	int64_t max_memory_bytes; /* keys, values and overhead */
 	int64_t max_value_bytes;
+	enum cache_eviction eviction;
 };
 
 enum cache_kind {
@@ -73,8 +79,8 @@ void cache_free(struct cache *cache);
 
 /*
  * Looks a key up and, on FRESH and STALE, hands over a copy of its entry with
- * one reference to its bytes: pay back with cache_value_release(). A find on
- * a FRESH entry counts as use for the LRU order.
+ * one reference to its bytes: pay back with cache_value_release(). Finding a
+ * FRESH entry counts as use, and what is used stays longer.
  *
  * should_refresh  may be NULL; set when this reader, and nobody else until
  *                 the next fill, should ask for the value again

@@ -25,11 +25,13 @@
 /* Each in the order of its enum. */
 static const char *const log_levels[] = { "debug", "info", "warn", "error", NULL };
 static const char *const log_formats[] = { "text", "json", NULL };
+static const char *const evictions[] = { "s3fifo", "lru", NULL };
 static const char *const coherences[] = { "auto", "tracking", "broadcast", "ttl", NULL };
 static const char *const missings[] = { "nil", "free", NULL };
 static const char *const types[] = { "string", "hash", NULL };
 
 _Static_assert(LOG_DEBUG == 0 && LOG_ERROR == 3 && LOG_TEXT == 0 && LOG_JSON == 1, "log");
+_Static_assert(EVICTION_S3FIFO == 0 && EVICTION_LRU == 1, "eviction");
 _Static_assert(COHERENCE_AUTO == 0 && COHERENCE_TTL == 3, "coherence");
 _Static_assert(MISSING_NIL == 0 && MISSING_FREE == 1, "missing");
 _Static_assert(MAP_STRING == 0 && MAP_HASH == 1, "type");
@@ -77,11 +79,13 @@ const struct setting settings_table[] = {
 	  RELOADS, "text", "text or json", log_formats },
 
 	{ "cache", "max_entries", SETTING_INTEGER, AT(cache.max_entries), "50000", 1, 100000000,
-	  RELOADS, "50000", "keys held in memory; the least recently used give way", NULL },
+	  RELOADS, "50000", "keys held in memory; when there are more, eviction says who gives way", NULL },
 	{ "cache", "max_memory", SETTING_SIZE, AT(cache.max_memory), "64mb", 64 * KB, 1024 * GB,
 	  RELOADS, "64mb", "memory for keys, values and overhead", NULL },
 	{ "cache", "max_value", SETTING_SIZE, AT(cache.max_value), "1mb", 1, 512 * MB,
 	  RELOADS, "1mb", "larger values pass through uncached", NULL },
+	{ "cache", "eviction", SETTING_CHOICE, AT(cache.eviction), "s3fifo", 0, 0,
+	  0, "s3fifo", "who gives way: s3fifo (what is read once leaves first, so scans do no harm) or lru (least recently used)", evictions },
 	{ "cache", "ttl", SETTING_DURATION, AT(cache.ttl_ms), "30s", 1, YEAR,
 	  RELOADS, "30s", "how long a value counts as fresh, up to 10 % less", NULL },
 	{ "cache", "negative_ttl", SETTING_DURATION, AT(cache.negative_ttl_ms), "3s", 0, YEAR,

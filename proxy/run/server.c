@@ -61,6 +61,8 @@ make_backends(struct server *server)
 		.max_entries = settings->cache.max_entries,
 		.max_memory_bytes = settings->cache.max_memory,
 		.max_value_bytes = settings->cache.max_value,
+		.eviction =
+		    settings->cache.eviction == EVICTION_LRU ? CACHE_EVICT_LRU : CACHE_EVICT_S3FIFO,
 	};
 	uint64_t seeds[2];
 

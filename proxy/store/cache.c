@@ -14,6 +14,15 @@
 #define ENTRIES_A_SHARD 512 /* fewer are not worth a lock of their own */
 #define LEASE_SLOTS 16384   /* in all shards together */
 #define FIRST_BUCKETS 64
+#define LEAST_ENTRY_BYTES 100 /* what no entry is smaller than */
+
+static size_t
+entries_at_most(const struct cache_limits *limits)
+{
+	int64_t by_memory = limits->max_memory_bytes / LEAST_ENTRY_BYTES;
+
+	return (size_t)(limits->max_entries < by_memory ? limits->max_entries : by_memory);
+}
 
 struct cache *
 cache_new(const struct cache_limits *limits)
@@ -29,6 +38,7 @@ cache_new(const struct cache_limits *limits)
 	memset(cache, 0, size);
 	cache->limits = *limits;
 	cache->shard_count = shards;
+	cache_init_order(cache);
 	cache->leases_a_shard = LEASE_SLOTS / shards;
 	for (unsigned i = 0; i < shards; i++) {
 		struct shard *shard = &cache->shards[i];
@@ -37,6 +47,7 @@ cache_new(const struct cache_limits *limits)
 		shard->buckets = alloc_zero(FIRST_BUCKETS * sizeof(struct entry *));
 		shard->leases = alloc_zero(cache->leases_a_shard * sizeof(struct lease_slot));
 		shard->expiries = alloc_zero(EXPIRY_SETS * sizeof(*shard->expiries));
+		shard_init_order(shard, entries_at_most(limits) / shards);
 	}
 	return cache;
 }
@@ -52,6 +63,7 @@ cache_free(struct cache *cache)
 		free(shard->buckets);
 		free(shard->leases);
 		free(shard->expiries);
+		shard_free_order(shard);
 		pthread_mutex_destroy(&shard->lock);
 	}
 	free(cache);
@@ -184,17 +196,19 @@ replace(struct cache *cache, struct shard *shard, struct slice key, struct slice
     uint64_t hash, const struct cache_value *value)
 {
 	struct entry *old = shard_find(shard, key, variant, hash);
-	uint32_t hits = 0;
 	struct cache_value fresh = *value;
 
 	bound_by_expiry(shard, hash, &fresh);
-	if (old != NULL) {
-		hits = old->hits;
+	if (old != NULL)
 		keep_exact_validity(old, &fresh);
-		shard_remove(cache, shard, old);
-	}
 	struct entry *entry = shard_add(cache, shard, key, variant, hash, &fresh);
-	entry->hits = hits;
+	if (old != NULL) {
+		entry->hits = old->hits;
+		shard_take_place(shard, old, entry);
+		shard_remove(cache, shard, old);
+	} else {
+		shard_enqueue(cache, shard, entry);
+	}
 	shard_evict(cache, shard, entry);
 }
 
@@ -240,6 +254,7 @@ drop(struct cache *cache, struct shard *shard, struct slice key, uint64_t hash)
 	for (struct entry *entry = *shard_bucket(shard, hash), *next; entry != NULL; entry = next) {
 		next = entry->chain;
 		if (entry_is_of(entry, key, hash)) {
+			shard_remember(cache, shard, entry);
 			shard_remove(cache, shard, entry);
 			was_there = true;
 		}

@@ -18,10 +18,10 @@ judge(const struct shard *shard, const struct entry *entry, int64_t now_ms)
 }
 
 static void
-count_use(struct shard *shard, struct entry *entry)
+count_use(const struct cache *cache, struct shard *shard, struct entry *entry)
 {
 	entry->hits++;
-	shard_touch(shard, entry);
+	shard_touch(cache, shard, entry);
 }
 
 static bool
@@ -59,7 +59,7 @@ cache_find_variant(struct cache *cache, struct slice key, struct slice variant, 
 			blob_ref(value->bytes);
 	}
 	if (found == CACHE_FRESH) {
-		count_use(shard, entry);
+		count_use(cache, shard, entry);
 		if (should_refresh != NULL)
 			*should_refresh = is_first_to_refresh(entry, now_ms);
 	}
@@ -133,7 +133,7 @@ cache_read(struct cache *cache, struct slice key, uint64_t hash, int64_t now_ms,
 	if (entry != NULL && entry->value.kind == CACHE_STRING &&
 	    judge(shard, entry, now_ms) == CACHE_FRESH) {
 		struct blob *bytes = entry->value.bytes;
-		count_use(shard, entry);
+		count_use(cache, shard, entry);
 		reading->should_refresh = is_first_to_refresh(entry, now_ms);
 		read = bytes->len <= COPIED_BYTES ? CACHE_READ_BULK : CACHE_READ_BLOB;
 		if (read == CACHE_READ_BULK)

@@ -1,8 +1,6 @@
 /*
- * A shard: a chained hash table and one list in the order of use. The bounds
- * are of the whole cache: two counters, touched when an entry comes or goes
- * and never by a hit. Who goes over a bound evicts, from its own shard while
- * that has others, then from the next.
+ * A shard's entries: a chained hash table. Two counters of the whole cache are
+ * touched when an entry comes or goes, and never by a hit.
  */
 #include <malloc.h>
 #include <stdlib.h>
@@ -61,22 +59,6 @@ entry_bytes(const struct entry *entry)
 	return (int64_t)(malloc_usable_size((void *)entry) + 8 + sizeof(struct entry *) + blob);
 }
 
-static void
-unlink_from_order(struct shard *shard, struct entry *entry)
-{
-	*(entry->newer != NULL ? &entry->newer->older : &shard->newest) = entry->older;
-	*(entry->older != NULL ? &entry->older->newer : &shard->oldest) = entry->newer;
-}
-
-static void
-link_as_newest(struct shard *shard, struct entry *entry)
-{
-	entry->newer = NULL;
-	entry->older = shard->newest;
-	*(shard->newest != NULL ? &shard->newest->newer : &shard->oldest) = entry;
-	shard->newest = entry;
-}
-
 void
 shard_remove(struct cache *cache, struct shard *shard, struct entry *entry)
 {
@@ -85,7 +67,7 @@ shard_remove(struct cache *cache, struct shard *shard, struct entry *entry)
 	while (*at != entry)
 		at = &(*at)->chain;
 	*at = entry->chain;
-	unlink_from_order(shard, entry);
+	shard_dequeue(shard, entry);
 	shard->entries--;
 	atomic_fetch_sub_explicit(&cache->entries, 1, memory_order_relaxed);
 	atomic_fetch_sub_explicit(&cache->bytes, entry_bytes(entry), memory_order_relaxed);
@@ -99,10 +81,12 @@ grow_buckets(struct shard *shard)
 	size_t count = shard->bucket_count * 2;
 	struct entry **buckets = alloc_zero(count * sizeof(*buckets));
 
-	for (struct entry *e = shard->newest; e != NULL; e = e->older) {
-		struct entry **at = &buckets[e->hash & (count - 1)];
-		e->chain = *at;
-		*at = e;
+	for (int i = 0; i < QUEUE_COUNT; i++) {
+		for (struct entry *e = shard->queues[i].newest; e != NULL; e = e->older) {
+			struct entry **at = &buckets[e->hash & (count - 1)];
+			e->chain = *at;
+			*at = e;
+		}
 	}
 	free(shard->buckets);
 	shard->buckets = buckets;
@@ -131,53 +115,8 @@ shard_add(struct cache *cache, struct shard *shard, struct slice key, struct sli
 	struct entry **at = shard_bucket(shard, hash);
 	entry->chain = *at;
 	*at = entry;
-	link_as_newest(shard, entry);
 	shard->entries++;
 	atomic_fetch_add_explicit(&cache->entries, 1, memory_order_relaxed);
 	atomic_fetch_add_explicit(&cache->bytes, entry_bytes(entry), memory_order_relaxed);
 	return entry;
-}
-
-void
-shard_touch(struct shard *shard, struct entry *entry)
-{
-	if (shard->newest == entry)
-		return;
-	unlink_from_order(shard, entry);
-	link_as_newest(shard, entry);
-}
-
-/* ---- bounds ---- */
-
-bool
-cache_is_over_bounds(const struct cache *cache)
-{
-	return atomic_load_explicit(&cache->entries, memory_order_relaxed) >
-	    cache->limits.max_entries ||
-	    atomic_load_explicit(&cache->bytes, memory_order_relaxed) >
-	    cache->limits.max_memory_bytes;
-}
-
-void
-shard_evict(struct cache *cache, struct shard *shard, const struct entry *spared)
-{
-	while (cache_is_over_bounds(cache) && shard->oldest != NULL && shard->oldest != spared) {
-		shard_remove(cache, shard, shard->oldest);
-		atomic_fetch_add_explicit(&cache->evictions, 1, memory_order_relaxed);
-	}
-}
-
-/* The newcomer's own shard had nothing else to give; no lock is held. */
-void
-cache_evict_elsewhere(struct cache *cache, uint64_t hash)
-{
-	unsigned home = (unsigned)(hash >> 56) & (cache->shard_count - 1);
-
-	/* The home shard comes last: a newcomer larger than all bounds leaves, too. */
-	for (unsigned i = 1; i <= cache->shard_count && cache_is_over_bounds(cache); i++) {
-		struct shard *shard = &cache->shards[(home + i) & (cache->shard_count - 1)];
-		pthread_mutex_lock(&shard->lock);
-		shard_evict(cache, shard, NULL);
-		pthread_mutex_unlock(&shard->lock);
-	}
 }

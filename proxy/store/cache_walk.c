@@ -10,12 +10,14 @@ shard_drop(struct cache *cache, struct shard *shard, const struct slice *pattern
 	int64_t dropped = 0;
 
 	shard->flushes++;
-	for (struct entry *entry = shard->newest, *older; entry != NULL; entry = older) {
-		older = entry->older;
-		if (pattern == NULL ||
-		    glob_matches(*pattern, slice_make(entry->key, entry->key_len))) {
-			shard_remove(cache, shard, entry);
-			dropped++;
+	for (int i = 0; i < QUEUE_COUNT; i++) {
+		for (struct entry *e = shard->queues[i].newest, *older; e != NULL; e = older) {
+			older = e->older;
+			if (pattern == NULL ||
+			    glob_matches(*pattern, slice_make(e->key, e->key_len))) {
+				shard_remove(cache, shard, e);
+				dropped++;
+			}
 		}
 	}
 	return dropped;
@@ -123,8 +125,11 @@ cache_hottest(struct cache *cache, struct cache_hot_key *keys, size_t count)
 	for (unsigned i = 0; i < cache->shard_count && count > 0; i++) {
 		struct shard *shard = &cache->shards[i];
 		pthread_mutex_lock(&shard->lock);
-		for (const struct entry *e = shard->newest; e != NULL; e = e->older)
-			held = insert_hot(keys, held, count, e);
+		for (int j = 0; j < QUEUE_COUNT; j++) {
+			for (const struct entry *e = shard->queues[j].newest; e != NULL;
+			     e = e->older)
+				held = insert_hot(keys, held, count, e);
+		}
 		pthread_mutex_unlock(&shard->lock);
 	}
 	return held;

@@ -97,7 +97,7 @@ world_start(void)
 		abort();
 	}
 	world.rules = (struct rules){ world.settings, maps_new(world.settings) };
-	struct cache_limits limits = { 1000, 1 << 20, 1 << 16 };
+	struct cache_limits limits = { 1000, 1 << 20, 1 << 16, CACHE_EVICT_S3FIFO };
 	world.backends = (struct backends){
 		.cache = cache_new(&limits),
 		.journal = journal_new(100),

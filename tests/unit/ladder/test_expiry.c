@@ -75,7 +75,7 @@ TEST(what_gives_no_time_to_live_says_so)
 static struct cache *
 cache_of_ten(void)
 {
-	return cache_new(&(struct cache_limits){ 10, 1 << 20, 1 << 20 });
+	return cache_new(&(struct cache_limits){ 10, 1 << 20, 1 << 20, CACHE_EVICT_LRU });
 }
 
 TEST(a_renamed_or_copied_key_takes_what_is_known_of_the_other)

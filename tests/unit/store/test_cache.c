@@ -9,12 +9,24 @@
 #define PLENTY (INT64_C(1) << 40)
 
 static struct cache *
-cache_of(int64_t max_entries, int64_t max_memory, int64_t max_value)
+cache_with(enum cache_eviction eviction, int64_t max_entries, int64_t max_memory, int64_t max_value)
 {
-	struct cache_limits limits = { max_entries, max_memory, max_value };
+	struct cache_limits limits = { max_entries, max_memory, max_value, eviction };
 
 	hash_init_with(1, 2);
 	return cache_new(&limits);
+}
+
+static struct cache *
+cache_of(int64_t max_entries, int64_t max_memory, int64_t max_value)
+{
+	return cache_with(CACHE_EVICT_S3FIFO, max_entries, max_memory, max_value);
+}
+
+static struct cache *
+lru_of(int64_t max_entries)
+{
+	return cache_with(CACHE_EVICT_LRU, max_entries, PLENTY, PLENTY);
 }
 
 static struct cache *
@@ -363,11 +375,11 @@ TEST(one_reader_in_time_is_told_to_refresh_also_by_a_read)
 	cache_free(cache);
 }
 
-/* ---- order of use ---- */
+/* ---- order of use; of s3fifo see test_eviction.c ---- */
 
 TEST(the_least_recently_used_leaves_first)
 {
-	struct cache *cache = cache_of(3, PLENTY, PLENTY);
+	struct cache *cache = lru_of(3);
 	fill(cache, "a", "1");
 	fill(cache, "b", "2");
 	fill(cache, "c", "3");
@@ -381,7 +393,7 @@ TEST(the_least_recently_used_leaves_first)
 
 TEST(finding_a_stale_value_is_no_use_of_it)
 {
-	struct cache *cache = cache_of(2, PLENTY, PLENTY);
+	struct cache *cache = lru_of(2);
 	fill(cache, "a", "1");
 	fill(cache, "b", "2");
 	CHECK_INT(find_at(cache, "a", 1000), CACHE_STALE);
@@ -393,7 +405,7 @@ TEST(finding_a_stale_value_is_no_use_of_it)
 
 TEST(filling_again_counts_as_use_and_evicts_nobody)
 {
-	struct cache *cache = cache_of(2, PLENTY, PLENTY);
+	struct cache *cache = lru_of(2);
 	fill(cache, "a", "1");
 	fill(cache, "b", "2");
 	fill(cache, "a", "3");
@@ -408,7 +420,7 @@ TEST(filling_again_counts_as_use_and_evicts_nobody)
 TEST(a_long_random_history_leaves_what_an_exact_lru_leaves)
 {
 	enum { KEYS = 200, HELD = 64 };
-	struct cache *cache = cache_of(HELD, PLENTY, PLENTY);
+	struct cache *cache = lru_of(HELD);
 	int order[KEYS], held = 0;
 	unsigned random = 7;
 
@@ -438,9 +450,9 @@ TEST(a_long_random_history_leaves_what_an_exact_lru_leaves)
 /* ---- bounds ---- */
 
 static void
-check_entry_bound(int bound, int filled)
+check_entry_bound_with(enum cache_eviction eviction, int bound, int filled)
 {
-	struct cache *cache = cache_of(bound, PLENTY, PLENTY);
+	struct cache *cache = cache_with(eviction, bound, PLENTY, PLENTY);
 	int held = 0;
 
 	for (int i = 0; i < filled; i++) {
@@ -457,6 +469,13 @@ check_entry_bound(int bound, int filled)
 		held += has_numbered(cache, i);
 	CHECK_INT(held, bound);
 	cache_free(cache);
+}
+
+static void
+check_entry_bound(int bound, int filled)
+{
+	check_entry_bound_with(CACHE_EVICT_S3FIFO, bound, filled);
+	check_entry_bound_with(CACHE_EVICT_LRU, bound, filled);
 }
 
 TEST(one_entry_is_held_when_one_may_be)
@@ -488,7 +507,7 @@ TEST(fifty_thousand_of_three_hundred_thousand_are_held)
  * last stays, and nearly all who stay are of the last used. */
 TEST(in_many_shards_nearly_all_that_leave_are_old)
 {
-	struct cache *cache = cache_of(20000, PLENTY, PLENTY);
+	struct cache *cache = lru_of(20000);
 	int young = 0;
 	for (int i = 0; i < 40000; i++)
 		fill_numbered(cache, i);
@@ -500,10 +519,11 @@ TEST(in_many_shards_nearly_all_that_leave_are_old)
 	cache_free(cache);
 }
 
-TEST(the_bound_on_bytes_holds_after_every_fill)
+static void
+check_byte_bound_with(enum cache_eviction eviction)
 {
 	enum { BOUND = 200000 };
-	struct cache *cache = cache_of(1000000, BOUND, PLENTY);
+	struct cache *cache = cache_with(eviction, 1000000, BOUND, PLENTY);
 	char text[3000];
 	for (int i = 0; i < 3000; i++) {
 		char key[32];
@@ -518,6 +538,12 @@ TEST(the_bound_on_bytes_holds_after_every_fill)
 	/* It is used, too: all but what one more value would take. */
 	CHECK(stats_of(cache).bytes > BOUND - 4000);
 	cache_free(cache);
+}
+
+TEST(the_bound_on_bytes_holds_after_every_fill)
+{
+	check_byte_bound_with(CACHE_EVICT_S3FIFO);
+	check_byte_bound_with(CACHE_EVICT_LRU);
 }
 
 TEST(bytes_count_keys_values_and_overhead)

@@ -26,7 +26,8 @@ static char directory[64], path[96], new_path[96], refused_path[96];
 static struct cache *
 cache_of(int64_t max_entries)
 {
-	struct cache_limits limits = { max_entries, INT64_C(1) << 40, INT64_C(1) << 30 };
+	struct cache_limits limits = { max_entries, INT64_C(1) << 40, INT64_C(1) << 30,
+		CACHE_EVICT_LRU };
 
 	hash_init_with(1, 2);
 	return cache_new(&limits);

@@ -1,0 +1,342 @@
+/*
+ * Who leaves when the cache is full.
+ *
+ *                      used: to the front of main
+ *             +------------------------------------------+
+ *             |                                          v
+ *   new --> [ probation ] --> ghosts  <-- unused -- [    main    ] <-+
+ *             unused ----------^ |                           |       |
+ *                                | asked for again           +-------+
+ *                                +-------------> main        used: once more
+ *
+ * S3-FIFO (Yang et al., "FIFO Queues are All You Need for Cache Eviction",
+ * SOSP 2023), of the 2Q family (Johnson and Shasha, VLDB 1994): what is read
+ * once passes through a short queue and does no harm, and a use costs the hit
+ * path one byte, not a place in a list. Of the keys that have left, a table
+ * remembers a few bits: one that is asked for again soon goes straight to main.
+ *
+ * How long probation should be depends: 1 % is best while the same keys stay
+ * in demand, and where others come into demand all at once, only a long one
+ * takes them in as fast as plain LRU does. So it learns, as ARC does (Megiddo
+ * and Modha, FAST 2003): a key that comes back right after it left probation
+ * says that probation is too short, one that comes back right after it left
+ * main says that main is. The figures below are the best of some thousands on
+ * the traces of tests/unit/store/test_eviction.c, which holds them to it.
+ *
+ * The bounds are of the whole cache. Who goes over a bound evicts, from its
+ * own shard while that has others, then from the next.
+ */
+#include <stdlib.h>
+
+#include "base/alloc.h"
+#include "store/cache_inside.h"
+
+/* Shares of a shard's entries, in 1/SHARE_ONE. */
+#define SHARE_ONE (1u << 20)
+#define SHARE_LEAST (SHARE_ONE / 100)
+#define SHARE_MOST (SHARE_ONE / 2)
+#define SHARE_LONG (SHARE_ONE / 20) /* demand is changing */
+
+#define USES_MOST 3 /* what an entry's counter of uses goes up to */
+
+#define GHOST_WAYS 8
+
+/*
+ * A ghost is one number: 13 bits of the key's hash, why it left, and how many
+ * had left that queue before it (17 bits: its age is the distance to now).
+ * Two keys that look alike cost a place in main, nothing else.
+ */
+enum ghost_reason { GHOST_NONE, GHOST_PROBATION, GHOST_MAIN, GHOST_DROPPED };
+#define GHOST_AGE_BITS 17
+#define GHOST_AGE_MASK ((1u << GHOST_AGE_BITS) - 1)
+#define GHOST_KEY_MASK (~0u << (GHOST_AGE_BITS + 2))
+
+/* How long each is remembered: as many leavers as this share of the entries. */
+static const uint32_t remembered_for[] = {
+	[GHOST_PROBATION] = SHARE_ONE / 2,
+	[GHOST_MAIN] = SHARE_ONE / 20,
+	[GHOST_DROPPED] = SHARE_ONE / 2,
+};
+/* "Right after it left probation". */
+#define SOON (SHARE_ONE / 20)
+/* By how many entries one that comes back moves the border. */
+#define LONGER_STEP 64
+#define SHORTER_STEP 96
+#define BORDER_ENTRIES 6400 /* in a cache of fewer, it moves by no more than 1 % */
+
+static uint32_t
+share_of(uint32_t share, size_t count)
+{
+	return (uint32_t)((uint64_t)share * count / SHARE_ONE);
+}
+
+void
+cache_init_order(struct cache *cache)
+{
+	atomic_init(&cache->probation_share, SHARE_LEAST);
+}
+
+void
+shard_init_order(struct shard *shard, size_t max_entries)
+{
+	shard->ghosts.set_count = 1;
+	while (shard->ghosts.set_count * GHOST_WAYS < max_entries * 3 / 4)
+		shard->ghosts.set_count *= 2;
+	shard->ghosts.slots =
+	    alloc_zero(shard->ghosts.set_count * GHOST_WAYS * sizeof(*shard->ghosts.slots));
+}
+
+void
+shard_free_order(struct shard *shard)
+{
+	free(shard->ghosts.slots);
+}
+
+/* ---- queues ---- */
+
+void
+shard_dequeue(struct shard *shard, struct entry *entry)
+{
+	struct queue *queue = &shard->queues[entry->queue];
+
+	*(entry->newer != NULL ? &entry->newer->older : &queue->newest) = entry->older;
+	*(entry->older != NULL ? &entry->older->newer : &queue->oldest) = entry->newer;
+	queue->count--;
+}
+
+static void
+push(struct shard *shard, struct entry *entry, enum queue_name name)
+{
+	struct queue *queue = &shard->queues[name];
+
+	entry->queue = name;
+	entry->newer = NULL;
+	entry->older = queue->newest;
+	*(queue->newest != NULL ? &queue->newest->newer : &queue->oldest) = entry;
+	queue->newest = entry;
+	queue->count++;
+}
+
+static void
+move(struct shard *shard, struct entry *entry, enum queue_name name)
+{
+	shard_dequeue(shard, entry);
+	push(shard, entry, name);
+}
+
+static bool
+is_lru(const struct cache *cache)
+{
+	return cache->limits.eviction == CACHE_EVICT_LRU;
+}
+
+void
+shard_touch(const struct cache *cache, struct shard *shard, struct entry *entry)
+{
+	if (entry->uses < USES_MOST)
+		entry->uses++;
+	if (is_lru(cache) && shard->queues[QUEUE_MAIN].newest != entry)
+		move(shard, entry, QUEUE_MAIN);
+}
+
+/* ---- ghosts ---- */
+
+static uint32_t *
+ghost_set(const struct shard *shard, uint64_t hash)
+{
+	return &shard->ghosts.slots[(hash & (shard->ghosts.set_count - 1)) * GHOST_WAYS];
+}
+
+/* Bits that choose neither the shard nor the set. */
+static uint32_t
+ghost_key(uint64_t hash)
+{
+	return (uint32_t)(hash >> 24) & GHOST_KEY_MASK;
+}
+
+static enum ghost_reason
+reason_of(uint32_t ghost)
+{
+	return (ghost >> GHOST_AGE_BITS) & 3;
+}
+
+static uint32_t *
+leavers(struct shard *shard, enum ghost_reason reason)
+{
+	return &shard->ghosts.left[reason == GHOST_MAIN ? QUEUE_MAIN : QUEUE_PROBATION];
+}
+
+static uint32_t
+age_of(struct shard *shard, uint32_t ghost)
+{
+	return (*leavers(shard, reason_of(ghost)) - ghost) & GHOST_AGE_MASK;
+}
+
+static bool
+is_over(struct shard *shard, uint32_t ghost)
+{
+	enum ghost_reason reason = reason_of(ghost);
+
+	return reason == GHOST_NONE ||
+	    age_of(shard, ghost) > share_of(remembered_for[reason], shard->entries);
+}
+
+static void
+remember(struct shard *shard, uint64_t hash, enum ghost_reason reason)
+{
+	uint32_t *set = ghost_set(shard, hash), *place = set;
+
+	for (int i = 0; i < GHOST_WAYS; i++) {
+		if (is_over(shard, set[i])) {
+			place = &set[i];
+			break;
+		}
+		if (age_of(shard, set[i]) > age_of(shard, *place))
+			place = &set[i];
+	}
+	uint32_t count =
+	    reason == GHOST_DROPPED ? *leavers(shard, reason) : (*leavers(shard, reason))++;
+	*place = ghost_key(hash) | (uint32_t)reason << GHOST_AGE_BITS | (count & GHOST_AGE_MASK);
+}
+
+void
+shard_remember(const struct cache *cache, struct shard *shard, const struct entry *entry)
+{
+	if (!is_lru(cache) && (entry->queue == QUEUE_MAIN || entry->uses > 0))
+		remember(shard, entry->hash, GHOST_DROPPED);
+}
+
+/* Takes a key's ghost out; 0: there is none. */
+static uint32_t
+recall(struct shard *shard, uint64_t hash)
+{
+	uint32_t *set = ghost_set(shard, hash);
+
+	for (int i = 0; i < GHOST_WAYS; i++) {
+		uint32_t ghost = set[i];
+		if ((ghost & GHOST_KEY_MASK) == ghost_key(hash) && !is_over(shard, ghost)) {
+			set[i] = GHOST_NONE;
+			return ghost;
+		}
+	}
+	return GHOST_NONE;
+}
+
+/* ---- coming ---- */
+
+/* Threads may overwrite each other's step: it is learnt again. */
+static void
+move_border(struct cache *cache, int64_t entries)
+{
+	int64_t all = atomic_load_explicit(&cache->entries, memory_order_relaxed);
+	int64_t share = atomic_load_explicit(&cache->probation_share, memory_order_relaxed);
+
+	share += SHARE_ONE * entries / (all > BORDER_ENTRIES ? all : BORDER_ENTRIES);
+	share = share < SHARE_LEAST ? SHARE_LEAST : share > SHARE_MOST ? SHARE_MOST : share;
+	atomic_store_explicit(&cache->probation_share, (uint32_t)share, memory_order_relaxed);
+}
+
+static void
+learn_from(struct cache *cache, struct shard *shard, uint32_t ghost)
+{
+	if (reason_of(ghost) == GHOST_PROBATION &&
+	    age_of(shard, ghost) <= share_of(SOON, shard->entries))
+		move_border(cache, LONGER_STEP);
+	else if (reason_of(ghost) == GHOST_MAIN)
+		move_border(cache, -SHORTER_STEP);
+}
+
+void
+shard_enqueue(struct cache *cache, struct shard *shard, struct entry *entry)
+{
+	uint32_t ghost = is_lru(cache) ? GHOST_NONE : recall(shard, entry->hash);
+
+	learn_from(cache, shard, ghost);
+	push(shard, entry, is_lru(cache) || ghost != GHOST_NONE ? QUEUE_MAIN : QUEUE_PROBATION);
+}
+
+void
+shard_take_place(struct shard *shard, const struct entry *old, struct entry *entry)
+{
+	push(shard, entry, old->queue);
+	entry->uses = old->uses < USES_MOST ? old->uses + 1 : USES_MOST;
+}
+
+/* ---- leaving ---- */
+
+bool
+cache_is_over_bounds(const struct cache *cache)
+{
+	return atomic_load_explicit(&cache->entries, memory_order_relaxed) >
+	    cache->limits.max_entries ||
+	    atomic_load_explicit(&cache->bytes, memory_order_relaxed) >
+	    cache->limits.max_memory_bytes;
+}
+
+static uint32_t
+share_of_probation(const struct cache *cache)
+{
+	return atomic_load_explicit(&cache->probation_share, memory_order_relaxed);
+}
+
+/* The next to leave, or to be looked at; NULL: there is only who is spared. */
+static struct entry *
+oldest_but(const struct cache *cache, const struct shard *shard, const struct entry *spared)
+{
+	const struct queue *probation = &shard->queues[QUEUE_PROBATION];
+	struct entry *of_probation = probation->oldest;
+	struct entry *of_main = shard->queues[QUEUE_MAIN].oldest;
+	bool is_long = probation->count > share_of(share_of_probation(cache), shard->entries);
+
+	if (of_probation == spared)
+		of_probation = NULL;
+	if (of_main == spared)
+		of_main = NULL;
+	if (of_probation == NULL || of_main == NULL)
+		return of_probation != NULL ? of_probation : of_main;
+	return is_long ? of_probation : of_main;
+}
+
+/* An entry that was used goes on in main: with as many more rounds as it had
+ * uses while demand is steady, with one where it is changing. */
+static bool
+is_given_a_chance(const struct cache *cache, struct shard *shard, struct entry *entry)
+{
+	if (is_lru(cache) || entry->uses == 0)
+		return false;
+	bool is_steady = share_of_probation(cache) <= SHARE_LONG;
+	entry->uses = entry->queue == QUEUE_MAIN && is_steady ? entry->uses - 1 : 0;
+	move(shard, entry, QUEUE_MAIN);
+	return true;
+}
+
+void
+shard_evict(struct cache *cache, struct shard *shard, const struct entry *spared)
+{
+	while (cache_is_over_bounds(cache)) {
+		struct entry *entry = oldest_but(cache, shard, spared);
+		if (entry == NULL)
+			break;
+		if (is_given_a_chance(cache, shard, entry))
+			continue;
+		if (!is_lru(cache))
+			remember(shard, entry->hash,
+			    entry->queue == QUEUE_MAIN ? GHOST_MAIN : GHOST_PROBATION);
+		shard_remove(cache, shard, entry);
+		atomic_fetch_add_explicit(&cache->evictions, 1, memory_order_relaxed);
+	}
+}
+
+void
+cache_evict_elsewhere(struct cache *cache, uint64_t hash)
+{
+	unsigned home = (unsigned)(hash >> 56) & (cache->shard_count - 1);
+
+	/* The home shard comes last: a newcomer larger than all bounds leaves, too. */
+	for (unsigned i = 1; i <= cache->shard_count && cache_is_over_bounds(cache); i++) {
+		struct shard *shard = &cache->shards[(home + i) & (cache->shard_count - 1)];
+		pthread_mutex_lock(&shard->lock);
+		shard_evict(cache, shard, NULL);
+		pthread_mutex_unlock(&shard->lock);
+	}
+}
