@@ -90,7 +90,7 @@ struct settings {
 		int64_t ttl_ms;
 	} redis;
 	struct {
-		char *url;
+		char *url, *listen_url;
 		int64_t pool;
 		int64_t budget_ms;
 		int64_t max_batch;

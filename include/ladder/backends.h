@@ -32,7 +32,7 @@ struct backends {
 	struct limits *limits;
 	struct breaker *redis, *postgres;
 	struct redis_target *redis_target; /* NULL: no Redis is configured */
-	bool has_postgres;
+	bool has_postgres, has_listen;     /* configured */
 	struct keeper *keeper;
 	_Atomic int64_t dedicated;       /* dedicated connections in use */
 	_Atomic bool has_cut_subscriber; /* with a connection to Redis, since the start */

@@ -40,6 +40,9 @@ void keeper_publish(struct keeper *keeper, struct slice key);
 void keeper_note_fill(struct keeper *keeper, struct slice key);
 enum coherence_mode keeper_coherence(const struct keeper *keeper);
 int64_t keeper_invalidations(const struct keeper *keeper);
+/* Whether Postgres's announcements are listened to; keys dropped for one. */
+bool keeper_hears_rows(const struct keeper *keeper);
+int64_t keeper_changed_rows(const struct keeper *keeper);
 void keeper_set_rules(struct keeper *keeper, const struct rules *rules);
 const struct postgres_metrics *keeper_postgres_metrics(const struct keeper *keeper);
 const struct redis_metrics *keeper_redis_metrics(const struct keeper *keeper);

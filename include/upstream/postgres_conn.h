@@ -32,6 +32,9 @@ struct postgres_conn_events {
 	void (*overdue)(struct postgres_conn *conn, void *arg);
 	/* The cancelled query is gone and the connection idle again. */
 	void (*recovered)(struct postgres_conn *conn, void *arg);
+	/* Somebody has said NOTIFY on a channel listened to; at any time while it is
+	 * connected. NULL: nobody asks. In this one it may not be freed. */
+	void (*notified)(struct postgres_conn *conn, const char *payload, void *arg);
 	/* It is over. Nothing follows. */
 	void (*closed)(struct postgres_conn *conn, enum failure_kind kind, const char *reason,
 	    void *arg);
@@ -48,6 +51,8 @@ void postgres_conn_free(struct postgres_conn *conn);
  * none (NULL). Only when idle; a failure shows as `closed`. */
 void postgres_conn_query(struct postgres_conn *conn, const char *sql, const char *parameter,
     int64_t budget_ms);
+/* The server process it is connected to, as the handshake said; when idle. */
+int postgres_conn_pid(const struct postgres_conn *conn);
 /* Nobody waits for the query under way any more. */
 void postgres_conn_cancel(struct postgres_conn *conn);
 

@@ -27,6 +27,9 @@ struct postgres_target {
  * PGHOST, PGHOSTADDR and PGPORT where the conninfo is silent. */
 MUST_CHECK struct postgres_target *postgres_target_new(const char *conninfo, char *error,
     size_t error_size);
+/* Of a setting's URL, cleaned; NULL when it is empty, or cannot be used: then,
+ * and where something was left out, the log says so. */
+MUST_CHECK struct postgres_target *postgres_target_of(const char *url, const char *setting);
 void postgres_target_free(struct postgres_target *target);
 
 /* Whether libpq would have to look this host's name up. */

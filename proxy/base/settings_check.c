@@ -226,19 +226,27 @@ check_redis(const struct check *check)
 }
 
 static bool
-check_postgres(const struct check *check)
+is_postgres_url(const char *url)
 {
-	const char *url = check->settings->postgres.url;
-
 	if (!is_set(url) || strncmp(url, "postgres://", 11) == 0 ||
 	    strncmp(url, "postgresql://", 13) == 0)
 		return true;
 	/* libpq's "host=... dbname=..." */
-	if (strstr(url, "://") == NULL && strchr(url, '=') != NULL)
-		return true;
-	return blame(check, "postgres", "url",
-	    "does not begin with postgres:// or postgresql:// (for example "
-	    "postgres://app@127.0.0.1:6432/app)");
+	return strstr(url, "://") == NULL && strchr(url, '=') != NULL;
+}
+
+static bool
+check_postgres(const struct check *check)
+{
+	if (!is_postgres_url(check->settings->postgres.url))
+		return blame(check, "postgres", "url",
+		    "does not begin with postgres:// or postgresql:// (for example "
+		    "postgres://app@127.0.0.1:6432/app)");
+	if (!is_postgres_url(check->settings->postgres.listen_url))
+		return blame(check, "postgres", "listen_url",
+		    "does not begin with postgres:// or postgresql:// (for example "
+		    "postgres://app@127.0.0.1:5432/app)");
+	return true;
 }
 
 /* The rest. */

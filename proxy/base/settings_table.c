@@ -118,6 +118,8 @@ const struct setting settings_table[] = {
 
 	{ "postgres", "url", SETTING_TEXT, AT(postgres.url), "${DATABASE_URL:-}", 0, 0,
 	  SETTING_URL, "postgres://app@127.0.0.1:6432/app", "where the queries of the maps run, PgBouncer or Postgres; empty: no Postgres", NULL },
+	{ "postgres", "listen_url", SETTING_TEXT, AT(postgres.listen_url), "", 0, 0,
+	  SETTING_URL, "postgres://app@127.0.0.1:5432/app", "where changes of rows are announced (deploy/postgres/003_notify.sql): straight to Postgres, no pooler in transaction mode; empty: not listened to", NULL },
 	{ "postgres", "pool", SETTING_INTEGER, AT(postgres.pool), "2", 1, 100,
 	  0, "2", "connections in all", NULL },
 	{ "postgres", "budget", SETTING_DURATION, AT(postgres.budget_ms), "90ms", 1, MINUTE,

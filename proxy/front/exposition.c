@@ -206,6 +206,8 @@ write_cache(const struct census *census, struct buf *out)
 	    CENSUS_SUM(census, ladder.invalidated_flush));
 	labelled(out, "sidecar_invalidations_total", "source", "redis",
 	    keeper_invalidations(census->backends->keeper));
+	labelled(out, "sidecar_invalidations_total", "source", "postgres",
+	    keeper_changed_rows(census->backends->keeper));
 }
 
 /* 0 where /proc cannot be read: then the figure is missing, not wrong. */

@@ -109,6 +109,15 @@ get_postgres_failure(const struct census *census, struct status_value *value)
 }
 
 static void
+get_postgres_listen(const struct census *census, struct status_value *value)
+{
+	snprintf(value->text, TEXT_SIZE, "%s",
+	    !census->backends->has_listen                     ? "not configured"
+		: keeper_hears_rows(census->backends->keeper) ? "up"
+							      : "down");
+}
+
+static void
 get_entries(const struct census *census, struct status_value *value)
 {
 	struct cache_stats stats;
@@ -207,6 +216,7 @@ static const struct status_line {
 	{ "postgres", get_postgres },
 	{ "postgres_breaker", get_postgres_breaker },
 	{ "postgres_last_failure", get_postgres_failure },
+	{ "postgres_listen", get_postgres_listen },
 	{ "entries", get_entries },
 	{ "bytes", get_bytes },
 	{ "hit_rate", get_hit_rate },

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "ladder/coherence.h"
 #include "ladder/prober.h"
+#include "ladder/row_changes.h"
 #include "upstream/resolve.h"
 
 #define UNKNOWN_VERSION "7.0.15" /* whose commands wire/commands.inc has */
@@ -24,6 +25,7 @@ struct keeper {
 	struct postgres *postgres;
 	struct prober *prober;       /* NULL: no Redis is configured */
 	struct coherence *coherence; /* the same */
+	struct row_changes *changes; /* NULL: nobody announces any */
 	struct event *timer;         /* the next thing that is due */
 	struct letter nudge;         /* "look again", posted at most once at a time */
 	_Atomic bool is_nudged, has_postgres_changed;
@@ -154,6 +156,7 @@ keeper_new(struct backends *backends, const struct rules *rules)
 		keeper->coherence = coherence_new(keeper->base, keeper->dns, backends, rules,
 		    &keeper->redis_metrics);
 	}
+	keeper->changes = row_changes_new(keeper->base, keeper->dns, backends, rules);
 	backends->keeper = keeper;
 	return keeper;
 }
@@ -188,6 +191,7 @@ keeper_free(struct keeper *keeper)
 	/* Letters first: lookups that have not reached the pool end with it. */
 	mailbox_free(keeper->mailbox);
 	postgres_free(keeper->postgres);
+	row_changes_free(keeper->changes);
 	prober_free(keeper->prober);
 	coherence_free(keeper->coherence);
 	event_free(keeper->timer);
@@ -248,6 +252,18 @@ keeper_invalidations(const struct keeper *keeper)
 	return keeper->coherence != NULL ? coherence_invalidations(keeper->coherence) : 0;
 }
 
+bool
+keeper_hears_rows(const struct keeper *keeper)
+{
+	return row_changes_is_heard(keeper->changes);
+}
+
+int64_t
+keeper_changed_rows(const struct keeper *keeper)
+{
+	return row_changes_count(keeper->changes);
+}
+
 struct orphan_letter {
 	struct letter letter;
 	struct keeper *keeper;
@@ -291,6 +307,7 @@ on_rules(struct letter *letter)
 	struct prober_times times = times_of(change->rules->settings);
 
 	postgres_set_settings(keeper->postgres, change->rules->settings);
+	row_changes_set_rules(keeper->changes, change->rules);
 	if (keeper->prober != NULL)
 		prober_set_times(keeper->prober, &times);
 	free(change);

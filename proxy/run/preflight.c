@@ -29,18 +29,16 @@ make_redis_target(const struct settings *settings, struct preflight *preflight, 
 }
 
 static bool
-check_postgres_url(const struct settings *settings, struct preflight *preflight, char *error,
+check_postgres_url(const struct settings *settings, const char *key, const char *url, char *error,
     size_t size)
 {
 	char phrase[SETTINGS_ERROR_SIZE / 2];
 	char *conninfo, dropped[512];
 
-	preflight->has_postgres = settings->postgres.url[0] != '\0';
-	if (!preflight->has_postgres)
+	if (url[0] == '\0')
 		return true;
-	if (!postgres_clean_url(settings->postgres.url, &conninfo, dropped, sizeof(dropped), phrase,
-		sizeof(phrase)))
-		return settings_blame(settings, NULL, setting_find("postgres", "url"), error, size,
+	if (!postgres_clean_url(url, &conninfo, dropped, sizeof(dropped), phrase, sizeof(phrase)))
+		return settings_blame(settings, NULL, setting_find("postgres", key), error, size,
 		    "%s", phrase);
 	free(conninfo);
 	return true;
@@ -50,10 +48,11 @@ bool
 preflight_make(const struct settings *settings, struct preflight *preflight, char *error,
     size_t size)
 {
-	*preflight = (struct preflight){ .tls = NULL };
+	*preflight = (struct preflight){ .has_postgres = settings->postgres.url[0] != '\0' };
 	if (tls_context_new(settings, &preflight->tls, error, size) &&
 	    make_redis_target(settings, preflight, error, size) &&
-	    check_postgres_url(settings, preflight, error, size))
+	    check_postgres_url(settings, "url", settings->postgres.url, error, size) &&
+	    check_postgres_url(settings, "listen_url", settings->postgres.listen_url, error, size))
 		return true;
 	preflight_drop(preflight);
 	return false;

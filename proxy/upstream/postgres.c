@@ -80,25 +80,6 @@ on_turn(evutil_socket_t fd, short what, void *arg)
 
 /* ---- Making it -------------------------------------------------------- */
 
-static struct postgres_target *
-find_target(const char *url)
-{
-	struct postgres_target *target = NULL;
-	char dropped[256], error[160];
-	char *conninfo;
-
-	if (url[0] == '\0')
-		return NULL;
-	if (postgres_clean_url(url, &conninfo, dropped, sizeof(dropped), error, sizeof(error)))
-		target = postgres_target_new(conninfo, error, sizeof(error));
-	free(conninfo);
-	if (target == NULL)
-		log_error("postgres url cannot be used: %s", error);
-	else if (dropped[0] != '\0')
-		log_warn("postgres url: left out what libpq does not know: %s", dropped);
-	return target;
-}
-
 struct postgres *
 postgres_new(struct event_base *base, struct evdns_base *dns, const struct settings *settings,
     struct breaker *breaker, struct postgres_metrics *metrics)
@@ -116,7 +97,7 @@ postgres_new(struct event_base *base, struct evdns_base *dns, const struct setti
 	pool->dns = dns;
 	pool->breaker = breaker;
 	pool->metrics = metrics;
-	pool->target = find_target(settings->postgres.url);
+	pool->target = postgres_target_of(settings->postgres.url, "url");
 	pool->canceller = canceller_new(base);
 	pool->deadlines = deadlines_new(base);
 	pool->turn = event_new(base, -1, 0, on_turn, pool);

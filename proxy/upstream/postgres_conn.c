@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "upstream/postgres_dial.h"
+#include "upstream/postgres_result.h"
 
 /* How long a cancelled query may take to go: its budget again, at least this. */
 #define CANCEL_MIN_MS 250
@@ -317,28 +318,6 @@ lost(struct postgres_conn *conn)
 	conn_close(conn, error.kind, error.reason);
 }
 
-/* The first error, else the last result. */
-static void
-keep_result(struct postgres_conn *conn, PGresult *result)
-{
-	bool has_error = conn->result != NULL && PQresultStatus(conn->result) == PGRES_FATAL_ERROR;
-
-	if (has_error) {
-		PQclear(result);
-		return;
-	}
-	PQclear(conn->result);
-	conn->result = result;
-}
-
-static bool
-is_copy(const PGresult *result)
-{
-	ExecStatusType status = PQresultStatus(result);
-
-	return status == PGRES_COPY_OUT || status == PGRES_COPY_IN || status == PGRES_COPY_BOTH;
-}
-
 /* Takes what has come. Results end with a NULL. */
 static void
 take_results(struct postgres_conn *conn)
@@ -349,8 +328,8 @@ take_results(struct postgres_conn *conn)
 			conn->is_drained = true;
 			break;
 		}
-		bool is_endless = is_copy(result);
-		keep_result(conn, result);
+		bool is_endless = postgres_result_is_copy(result);
+		conn->result = postgres_result_choose(conn->result, result);
 		if (is_endless) {
 			conn_close(conn, FAILURE_PROTOCOL, "the query is a COPY");
 			return;
@@ -363,6 +342,18 @@ take_results(struct postgres_conn *conn)
 }
 
 static void
+tell_notified(struct postgres_conn *conn)
+{
+	PGnotify *notify;
+
+	while ((notify = PQnotifies(conn->pg)) != NULL) {
+		if (conn->events->notified != NULL)
+			conn->events->notified(conn, notify->extra, conn->arg);
+		PQfreemem(notify);
+	}
+}
+
+static void
 on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct postgres_conn *conn = arg;
@@ -372,6 +363,7 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 	(void)!PQconsumeInput(conn->pg);
 	if (event_pending(conn->writable, EV_WRITE, NULL))
 		flush(conn); /* reading may be what the server waited for */
+	tell_notified(conn);
 	take_results(conn);
 }
 
@@ -396,6 +388,12 @@ start_cancel(struct postgres_conn *conn)
 	enter(conn, CONN_AWAIT_CANCEL);
 	conn->cancel = canceller_ask(conn->canceller, PQgetCancel(conn->pg), on_cancelled, conn);
 	arm(conn->timer, conn->budget_ms > CANCEL_MIN_MS ? conn->budget_ms : CANCEL_MIN_MS);
+}
+
+int
+postgres_conn_pid(const struct postgres_conn *conn)
+{
+	return PQbackendPID(conn->pg);
 }
 
 void

@@ -11,6 +11,7 @@
 
 #include "base/alloc.h"
 #include "base/buf.h"
+#include "base/log.h"
 #include "upstream/postgres.h"
 
 static bool
@@ -235,6 +236,25 @@ postgres_target_new(const char *conninfo, char *error, size_t error_size)
 bad:
 	postgres_target_free(target);
 	return NULL;
+}
+
+struct postgres_target *
+postgres_target_of(const char *url, const char *setting)
+{
+	struct postgres_target *target = NULL;
+	char dropped[256], error[160];
+	char *conninfo;
+
+	if (url[0] == '\0')
+		return NULL;
+	if (postgres_clean_url(url, &conninfo, dropped, sizeof(dropped), error, sizeof(error)))
+		target = postgres_target_new(conninfo, error, sizeof(error));
+	free(conninfo);
+	if (target == NULL)
+		log_error("postgres %s cannot be used: %s", setting, error);
+	else if (dropped[0] != '\0')
+		log_warn("postgres %s: left out what libpq does not know: %s", setting, dropped);
+	return target;
 }
 
 void

@@ -343,6 +343,10 @@ TEST(a_redis_url_has_a_scheme_and_a_host)
 	CHECK_TEXT(test_refusal("[redis]\nurl = unix://\n"),
 	    "sidecar.ini:2: [redis] url: names no socket (for example unix:///run/redis/redis.sock)");
 	CHECK_LOADS("[postgres]\nurl = host=/run/postgresql dbname=app\n");
+	CHECK_LOADS("[postgres]\nlisten_url = postgres://h:5432/d\n");
+	CHECK_TEXT(test_refusal("[postgres]\nlisten_url = https://h/d\n"),
+	    "sidecar.ini:2: [postgres] listen_url: does not begin with postgres:// or postgresql:// "
+	    "(for example postgres://app@127.0.0.1:5432/app)");
 }
 
 TEST(a_snapshot_needs_its_key)
