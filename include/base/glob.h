@@ -5,9 +5,12 @@
 #ifndef SIDECAR_BASE_GLOB_H
 #define SIDECAR_BASE_GLOB_H
 
-#include "base/slice.h"
+#include "base/buf.h"
 
 bool glob_matches(struct slice pattern, struct slice text);
+
+/* Appends a glob that matches this text alone. */
+void glob_append_literal(struct buf *out, struct slice text);
 
 /* Space-separated globs, "!" excludes: matches when one that includes does
  * and none that excludes does. "" matches nothing. */

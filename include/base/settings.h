@@ -99,6 +99,7 @@ struct settings {
 	struct {
 		int64_t deadline_ms;
 		char *journal;
+		int64_t max_journal_keys;
 	} ladder;
 	struct {
 		int64_t failures;

@@ -15,6 +15,9 @@
  * so the keys found in the file are unlinked once more when that must be over
  * (prober.c's grace time).
  *
+ * It names so many keys and no more. Where it is full, whole areas (the keys
+ * of a map) go in instead: they are swept in Redis before it is read again.
+ *
  * Shared by all threads, one lock. While nothing is in it, journal_has() is
  * one atomic load.
  */
@@ -40,6 +43,12 @@ MUST_CHECK bool journal_add(struct journal *journal, struct slice key);
 /* All of `count` keys, every `step`th slice, or none; with one write. */
 MUST_CHECK bool journal_add_all(struct journal *journal, const struct slice *keys, size_t step,
     size_t count);
+/* These would be too many: journal_add_areas() is what is left. */
+bool journal_is_full_for(struct journal *journal, size_t count);
+/* No copy of a key that fits one of these globs is to be trusted. All, or none.
+ * False: the disk refuses. */
+MUST_CHECK bool journal_add_areas(struct journal *journal, const struct slice *patterns,
+    size_t count);
 /* Why an add was refused, for the client: "No space left on device". */
 void journal_why_not(struct journal *journal, char *text, size_t size);
 bool journal_has(struct journal *journal, struct slice key);
@@ -61,10 +70,14 @@ void journal_note_write(struct journal *journal, struct slice key, uintptr_t way
  * Returns how many. One taker at a time (the keeper).
  */
 size_t journal_take(struct journal *journal, size_t count, struct buf *keys);
+/* The same for one area: its pattern is appended; false: there is none, or
+ * something that is held in it may still land. */
+MUST_CHECK bool journal_take_area(struct journal *journal, struct buf *pattern);
 /* What was taken has been unlinked (forget it, unless it was added again
  * meanwhile), or has not (to be taken again). */
 void journal_settle(struct journal *journal, bool is_done);
 
+/* Keys and areas. */
 size_t journal_pending(const struct journal *journal);
 
 #endif

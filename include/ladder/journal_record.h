@@ -3,7 +3,7 @@
  *
  *   file:   "sidecar journal 1\n", then records
  *   record: kind and length of the key (4 bytes) | check of these 4
- *           | key | check of all before
+ *           | key or pattern | check of all before
  *
  * Numbers are little-endian. A check is CRC-32C: it tells bytes that a crash
  * or a disk has spoilt, which is all it is for; who can write the file needs
@@ -19,6 +19,8 @@
 enum journal_kind {
 	JOURNAL_ADD,  /* the key's copy in Redis is not to be trusted */
 	JOURNAL_DONE, /* it has been unlinked there */
+	JOURNAL_AREA, /* the same two of every key that fits a pattern */
+	JOURNAL_AREA_DONE,
 };
 
 extern const struct slice journal_file_start;

@@ -96,3 +96,13 @@ glob_list_matches(struct slice list, struct slice text)
 	}
 	return is_in;
 }
+
+void
+glob_append_literal(struct buf *out, struct slice text)
+{
+	for (size_t i = 0; i < text.len; i++) {
+		if (memchr("*?[]\\^-", text.at[i], 7) != NULL)
+			buf_append(out, "\\", 1);
+		buf_append(out, text.at + i, 1);
+	}
+}

@@ -133,6 +133,8 @@ const struct setting settings_table[] = {
 	  RELOADS, "100ms", "no mapped read takes longer, whatever the backends do", NULL },
 	{ "ladder", "journal", SETTING_TEXT, AT(ladder.journal), "", 0, 0,
 	  0, "/var/lib/sidecar/journal", "file for invalidations that Redis missed; empty: memory only", NULL },
+	{ "ladder", "max_journal_keys", SETTING_INTEGER, AT(ladder.max_journal_keys), "1000000", 1, 100000000,
+	  0, "1000000", "keys that the journal names; where there are more, their whole map counts as changed", NULL },
 
 	{ "breaker", "failures", SETTING_INTEGER, AT(breaker.failures), "5", 1, 1000,
 	  RELOADS, "5", "failures in a row that open a backend's breaker", NULL },

@@ -2,6 +2,7 @@
 #include "ladder/copy_write.h"
 
 #include "base/clock.h"
+#include "base/glob.h"
 #include "ladder/hash_copy.h"
 #include "ladder/keeper.h"
 #include "ladder/ladder.h"
@@ -223,6 +224,35 @@ change_hash(struct ladder_context *context, const struct copy_command *command,
 	buf_free(&changed);
 }
 
+/* The glob of all keys of the key's map. */
+static void
+append_pattern(const struct rules *rules, struct slice key, struct buf *out)
+{
+	struct slice id;
+	const struct map *map = maps_find(rules->maps, key, &id);
+
+	glob_append_literal(out, map->prefix);
+	buf_append(out, "*", 1);
+	glob_append_literal(out, map->suffix);
+}
+
+/* The journal is full: instead of the keys their whole maps. */
+static bool
+add_maps_to_journal(struct ladder_context *context, const struct slice *keys, size_t step,
+    size_t count)
+{
+	bool is_added = true;
+
+	for (size_t i = 0; i < count && is_added; i++) {
+		struct buf pattern = BUF_EMPTY;
+		append_pattern(context->rules, keys[i * step], &pattern);
+		struct slice glob = buf_slice(&pattern);
+		is_added = journal_add_areas(context->backends->journal, &glob, 1);
+		buf_free(&pattern);
+	}
+	return is_added;
+}
+
 static bool
 add_to_journal(struct ladder_context *context, const struct copy_command *command,
     const struct slice *argv, size_t argc)
@@ -230,7 +260,9 @@ add_to_journal(struct ladder_context *context, const struct copy_command *comman
 	size_t step = key_step(command);
 	size_t count = step < argc ? (argc - 1) / step : 1;
 
-	if (!journal_add_all(context->backends->journal, argv + 1, step, count))
+	if (!journal_add_all(context->backends->journal, argv + 1, step, count) &&
+	    !(journal_is_full_for(context->backends->journal, count) &&
+		add_maps_to_journal(context, argv + 1, step, count)))
 		return false;
 	keeper_journal_changed(context->backends->keeper);
 	return true;

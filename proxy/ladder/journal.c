@@ -5,44 +5,18 @@
  * The file is written under the lock, before memory changes: so its records
  * are in the order of the changes, and it is never behind what was said.
  */
-#include "ladder/journal.h"
+#include "ladder/journal_inside.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/alloc.h"
 #include "base/hash.h"
 #include "base/log.h"
-#include "ladder/journal_file.h"
 
-#define BUCKETS 65536
 #define BUCKETS_A_COPY 512 /* copied for the file while everybody waits */
 
 #define ANY_WAY 0
-
-struct key_state {
-	struct key_state *chain;
-	uint64_t hash;
-	unsigned holds;
-	uintptr_t way; /* on which what holds it travels; ANY_WAY: on several */
-	bool is_dirty;
-	bool is_taken; /* an UNLINK is under way, sent after the last change */
-	uint32_t len;
-	char key[];
-};
-
-struct journal {
-	pthread_mutex_t lock;
-	size_t max_keys;
-	_Atomic size_t entries; /* dirty or held: 0 lets everybody pass */
-	_Atomic size_t dirty;
-	size_t live_bytes;         /* of the dirty keys' records */
-	size_t take_from;          /* the bucket where the taker goes on */
-	struct journal_file *file; /* NULL: memory only */
-	struct key_state *buckets[BUCKETS];
-};
 
 struct journal *
 journal_new(size_t max_keys)
@@ -60,12 +34,14 @@ journal_free(struct journal *journal)
 	if (journal == NULL)
 		return;
 	journal_file_close(journal->file);
-	for (size_t i = 0; i < BUCKETS; i++) {
+	for (size_t i = 0; i < JOURNAL_BUCKETS; i++) {
 		for (struct key_state *s = journal->buckets[i], *chain; s != NULL; s = chain) {
 			chain = s->chain;
 			free(s);
 		}
 	}
+	while (journal->areas != NULL)
+		journal_area_remove(&journal->areas);
 	pthread_mutex_destroy(&journal->lock);
 	free(journal);
 }
@@ -73,7 +49,7 @@ journal_free(struct journal *journal)
 static struct key_state **
 find(struct journal *journal, struct slice key, uint64_t hash)
 {
-	struct key_state **at = &journal->buckets[hash % BUCKETS];
+	struct key_state **at = &journal->buckets[hash % JOURNAL_BUCKETS];
 
 	while (*at != NULL &&
 	    ((*at)->hash != hash || !slice_equal(slice_make((*at)->key, (*at)->len), key)))
@@ -98,8 +74,8 @@ find_or_make(struct journal *journal, struct slice key)
 	return *at;
 }
 
-static void
-forget_if_idle(struct journal *journal, struct key_state **at)
+void
+journal_forget_if_idle(struct journal *journal, struct key_state **at)
 {
 	struct key_state *state = *at;
 
@@ -121,14 +97,41 @@ mark_dirty(struct journal *journal, struct key_state *state)
 	state->is_taken = false; /* an UNLINK under way may run before this write */
 }
 
-static void
-mark_clean(struct journal *journal, struct key_state *state)
+void
+journal_mark_clean(struct journal *journal, struct key_state *state)
 {
 	if (state->is_dirty) {
 		journal->dirty--;
 		journal->live_bytes -= journal_record_size(state->len);
 	}
 	state->is_dirty = false;
+}
+
+static void
+mark_area_dirty(struct journal *journal, struct slice pattern)
+{
+	struct journal_area *area = journal_area_find(journal->areas, pattern);
+
+	if (area != NULL) {
+		area->is_taken = false;
+		return;
+	}
+	journal_area_add(&journal->areas, pattern);
+	journal->dirty++;
+	journal->live_bytes += journal_record_size(pattern.len);
+}
+
+void
+journal_mark_area_clean(struct journal *journal, struct slice pattern)
+{
+	for (struct journal_area **at = &journal->areas; *at != NULL; at = &(*at)->next) {
+		if (!slice_equal(journal_area_pattern(*at), pattern))
+			continue;
+		journal->dirty--;
+		journal->live_bytes -= journal_record_size(pattern.len);
+		journal_area_remove(at);
+		return;
+	}
 }
 
 /* ---- the file ---- */
@@ -138,13 +141,19 @@ on_record(enum journal_kind kind, struct slice key, void *arg)
 {
 	struct journal *journal = arg;
 
+	if (kind == JOURNAL_AREA)
+		mark_area_dirty(journal, key);
+	else if (kind == JOURNAL_AREA_DONE)
+		journal_mark_area_clean(journal, key);
+	if (kind == JOURNAL_AREA || kind == JOURNAL_AREA_DONE)
+		return;
 	/* The limit is for what may still be refused. */
 	mark_dirty(journal, find_or_make(journal, key));
 	if (kind == JOURNAL_ADD)
 		return;
 	struct key_state **at = find(journal, key, hash_bytes(key));
-	mark_clean(journal, *at);
-	forget_if_idle(journal, at);
+	journal_mark_clean(journal, *at);
+	journal_forget_if_idle(journal, at);
 }
 
 static bool
@@ -154,6 +163,9 @@ copy_live(size_t *place, struct buf *records, void *arg)
 	size_t end = *place + BUCKETS_A_COPY;
 
 	pthread_mutex_lock(&journal->lock);
+	for (const struct journal_area *area = journal->areas; area != NULL && *place == 0;
+	     area = area->next)
+		journal_record_append(records, JOURNAL_AREA, journal_area_pattern(area));
 	for (; *place < end; ++*place) {
 		for (struct key_state *s = journal->buckets[*place]; s != NULL; s = s->chain) {
 			if (s->is_dirty)
@@ -162,7 +174,7 @@ copy_live(size_t *place, struct buf *records, void *arg)
 		}
 	}
 	pthread_mutex_unlock(&journal->lock);
-	return *place < BUCKETS;
+	return *place < JOURNAL_BUCKETS;
 }
 
 bool
@@ -200,7 +212,8 @@ list_new(struct journal *journal, const struct slice *keys, size_t step, size_t 
 	for (size_t i = 0; i < count; i++) {
 		const struct key_state *state =
 		    *find(journal, keys[i * step], hash_bytes(keys[i * step]));
-		if (state != NULL && state->is_dirty)
+		if ((state != NULL && state->is_dirty) ||
+		    journal_area_covers(journal->areas, keys[i * step]))
 			continue;
 		found++;
 		if (journal->file != NULL)
@@ -226,8 +239,54 @@ journal_add_all(struct journal *journal, const struct slice *keys, size_t step, 
 	size_t new = list_new(journal, keys, step, count, &records);
 	bool is_added =
 	    (new == 0 || journal->dirty + new <= journal->max_keys) && append(journal, &records);
-	for (size_t i = 0; i < count && is_added; i++)
-		mark_dirty(journal, find_or_make(journal, keys[i * step]));
+	for (size_t i = 0; i < count && is_added; i++) {
+		if (!journal_area_covers(journal->areas, keys[i * step]))
+			mark_dirty(journal, find_or_make(journal, keys[i * step]));
+	}
+	pthread_mutex_unlock(&journal->lock);
+	buf_free(&records);
+	return is_added;
+}
+
+bool
+journal_is_full_for(struct journal *journal, size_t count)
+{
+	return journal_pending(journal) + count > journal->max_keys;
+}
+
+/* Keys that an area covers need no names of their own. */
+static void
+forget_covered(struct journal *journal)
+{
+	for (size_t i = 0; i < JOURNAL_BUCKETS; i++) {
+		for (struct key_state **at = &journal->buckets[i]; *at != NULL;) {
+			struct key_state *state = *at;
+			if (journal_area_covers(journal->areas, slice_make(state->key, state->len)))
+				journal_mark_clean(journal, state);
+			journal_forget_if_idle(journal, at);
+			if (*at == state)
+				at = &state->chain;
+		}
+	}
+}
+
+bool
+journal_add_areas(struct journal *journal, const struct slice *patterns, size_t count)
+{
+	struct buf records = BUF_EMPTY;
+
+	pthread_mutex_lock(&journal->lock);
+	for (size_t i = 0; i < count && journal->file != NULL; i++)
+		journal_record_append(&records, JOURNAL_AREA, patterns[i]);
+	bool is_added = append(journal, &records);
+	for (size_t i = 0; i < count && is_added; i++) {
+		if (journal_area_find(journal->areas, patterns[i]) == NULL)
+			log_warn("journal: full; every copy of %.*s in redis counts as out of date",
+			    (int)patterns[i].len, patterns[i].at);
+		mark_area_dirty(journal, patterns[i]);
+	}
+	if (is_added)
+		forget_covered(journal);
 	pthread_mutex_unlock(&journal->lock);
 	buf_free(&records);
 	return is_added;
@@ -246,7 +305,7 @@ journal_has(struct journal *journal, struct slice key)
 		return false;
 	pthread_mutex_lock(&journal->lock);
 	const struct key_state *state = *find(journal, key, hash_bytes(key));
-	bool is_dirty = state != NULL && state->is_dirty;
+	bool is_dirty = (state != NULL && state->is_dirty) || journal_area_has(journal->areas, key);
 	pthread_mutex_unlock(&journal->lock);
 	return is_dirty;
 }
@@ -267,7 +326,7 @@ journal_release(struct journal *journal, struct slice key)
 	pthread_mutex_lock(&journal->lock);
 	struct key_state **at = find(journal, key, hash_bytes(key));
 	(*at)->holds--;
-	forget_if_idle(journal, at);
+	journal_forget_if_idle(journal, at);
 	pthread_mutex_unlock(&journal->lock);
 }
 
@@ -291,81 +350,6 @@ journal_note_write(struct journal *journal, struct slice key, uintptr_t way)
 		buf_free(&records);
 	}
 	pthread_mutex_unlock(&journal->lock);
-}
-
-/* ---- settling ---- */
-
-size_t
-journal_take(struct journal *journal, size_t count, struct buf *keys)
-{
-	size_t taken = 0;
-
-	pthread_mutex_lock(&journal->lock);
-	/* From where the last take stopped: a million keys are not walked through
-	 * for every batch. What comes behind it waits for the next walk. */
-	while (journal->take_from < BUCKETS && taken < count && journal->dirty > 0) {
-		struct key_state *s = journal->buckets[journal->take_from];
-		for (; s != NULL && taken < count; s = s->chain) {
-			if (!s->is_dirty || s->is_taken || s->holds > 0)
-				continue;
-			s->is_taken = true;
-			buf_printf(keys, "$%u\r\n", s->len);
-			buf_append(keys, s->key, s->len);
-			buf_append(keys, "\r\n", 2);
-			taken++;
-		}
-		if (s == NULL)
-			journal->take_from++;
-	}
-	if (taken < count)
-		journal->take_from = 0;
-	pthread_mutex_unlock(&journal->lock);
-	return taken;
-}
-
-static void
-settle_key(struct journal *journal, struct key_state *state, bool is_done, struct buf *records)
-{
-	if (state->is_taken && is_done && state->holds == 0) {
-		mark_clean(journal, state);
-		if (journal->file != NULL)
-			journal_record_append(records, JOURNAL_DONE,
-			    slice_make(state->key, state->len));
-	}
-	state->is_taken = false;
-}
-
-/* Losing these would unlink once more, no more than that. */
-static void
-note_done(struct journal *journal, const struct buf *records)
-{
-	if (buf_len(records) == 0)
-		return;
-	if (journal->dirty == 0)
-		journal_file_clear(journal->file);
-	else if (!journal_file_append(journal->file, buf_slice(records), journal->live_bytes))
-		journal_file_lag(journal->file);
-}
-
-void
-journal_settle(struct journal *journal, bool is_done)
-{
-	struct buf records = BUF_EMPTY;
-
-	pthread_mutex_lock(&journal->lock);
-	for (size_t i = 0; i < BUCKETS; i++) {
-		for (struct key_state **at = &journal->buckets[i]; *at != NULL;) {
-			struct key_state *state = *at;
-			settle_key(journal, state, is_done, &records);
-			forget_if_idle(journal, at);
-			if (*at == state)
-				at = &state->chain;
-		}
-	}
-	note_done(journal, &records);
-	journal->take_from = 0;
-	pthread_mutex_unlock(&journal->lock);
-	buf_free(&records);
 }
 
 size_t

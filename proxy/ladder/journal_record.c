@@ -6,6 +6,7 @@
 #define HEAD_SIZE 8 /* length and kind, and their check */
 #define CHECK_SIZE 4
 #define DONE_BIT 0x80000000u /* beside the length; Redis allows keys of 512 MB */
+#define AREA_BIT 0x40000000u
 
 const struct slice journal_file_start = SLICE_INIT("sidecar journal 1\n");
 
@@ -57,6 +58,23 @@ get_number(const char *at)
 	return le32toh(number);
 }
 
+static uint32_t
+kind_bits(enum journal_kind kind)
+{
+	bool is_done = kind == JOURNAL_DONE || kind == JOURNAL_AREA_DONE;
+	bool is_area = kind == JOURNAL_AREA || kind == JOURNAL_AREA_DONE;
+
+	return (is_done ? DONE_BIT : 0) | (is_area ? AREA_BIT : 0);
+}
+
+static enum journal_kind
+kind_of(uint32_t bits)
+{
+	if (bits & AREA_BIT)
+		return bits & DONE_BIT ? JOURNAL_AREA_DONE : JOURNAL_AREA;
+	return bits & DONE_BIT ? JOURNAL_DONE : JOURNAL_ADD;
+}
+
 size_t
 journal_record_size(size_t key_len)
 {
@@ -68,7 +86,7 @@ journal_record_append(struct buf *out, enum journal_kind kind, struct slice key)
 {
 	char *at = buf_reserve(out, journal_record_size(key.len));
 
-	put_number(at, (uint32_t)key.len | (kind == JOURNAL_DONE ? DONE_BIT : 0));
+	put_number(at, (uint32_t)key.len | kind_bits(kind));
 	put_number(at + 4, check_of(at, 4));
 	if (key.len > 0)
 		memcpy(at + HEAD_SIZE, key.at, key.len);
@@ -94,12 +112,12 @@ journal_record_read(struct slice *rest, enum journal_kind *kind, struct slice *k
 		return torn_or_damaged(*rest, HEAD_SIZE);
 
 	uint32_t head = get_number(rest->at);
-	size_t len = head & ~DONE_BIT;
+	size_t len = head & ~(DONE_BIT | AREA_BIT);
 	size_t size = journal_record_size(len);
 	if (rest->len < size ||
 	    get_number(rest->at + HEAD_SIZE + len) != check_of(rest->at, HEAD_SIZE + len))
 		return torn_or_damaged(*rest, size);
-	*kind = head & DONE_BIT ? JOURNAL_DONE : JOURNAL_ADD;
+	*kind = kind_of(head);
 	*key = slice_make(rest->at + HEAD_SIZE, len);
 	*rest = slice_make(rest->at + size, rest->len - size);
 	return RECORD_READ;

@@ -11,12 +11,12 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "ladder/replay.h"
 #include "upstream/redis_conn.h"
 #include "upstream/redis_error.h"
 #include "wire/request.h"
 
 #define LAST_PINGS 2   /* with the first: three answers in a row */
-#define BATCH_KEYS 500 /* in one UNLINK */
 #define RETRY_MS 500   /* after a repair that failed */
 #define HELD_MS 50     /* until keys that were held are looked at again */
 #define GRACE_MS 10000 /* how long a connection that cannot be killed may still write */
@@ -26,7 +26,7 @@ enum prober_state {
 	AWAIT_READY,
 	AWAIT_INFO, /* the first answer, and which Redis it is */
 	AWAIT_KILL,
-	AWAIT_UNLINK,
+	AWAIT_REPLAY, /* of the journal */
 	AWAIT_LAST_PING,
 };
 
@@ -41,7 +41,7 @@ struct prober {
 	enum prober_state state;
 	bool is_probe;
 	int pings_left;
-	bool has_keys_taken;
+	struct replay replay;
 	int64_t *orphans;
 	size_t orphan_count, orphan_room;
 	int64_t grace_until_ms; /* 0: none */
@@ -74,14 +74,6 @@ enter(struct prober *prober, enum prober_state state)
 
 /* ---- the ends of a run ---- */
 
-static void
-settle_journal(struct prober *prober, bool is_done)
-{
-	if (prober->has_keys_taken)
-		journal_settle(prober->backends->journal, is_done);
-	prober->has_keys_taken = false;
-}
-
 /*
  * What a killed process had sent may still lie in the buffers of a Redis that
  * hung, and the ids of its connections died with it: nobody can kill them (by
@@ -107,7 +99,7 @@ succeed(struct prober *prober)
 	bool is_in_grace = prober->grace_until_ms > now_ms;
 
 	/* In the grace time what was unlinked may come back: once more later. */
-	settle_journal(prober, !is_in_grace && !prober->has_late_orphan);
+	replay_end(&prober->replay, !is_in_grace && !prober->has_late_orphan);
 	if (!is_in_grace)
 		prober->grace_until_ms = 0;
 	/* What is left is held: something sent earlier may still land. */
@@ -131,7 +123,7 @@ fail(struct prober *prober, enum failure_kind kind, const char *reason)
 	int64_t now_ms = clock_mono_ms();
 	bool was_idle = prober->state == PROBER_IDLE;
 
-	settle_journal(prober, false);
+	replay_end(&prober->replay, false);
 	enter(prober, PROBER_IDLE);
 	redis_conn_free(prober->conn);
 	prober->conn = NULL;
@@ -188,22 +180,17 @@ send_kill(struct prober *prober)
 	buf_free(&command);
 }
 
-/* True when there was something to unlink. */
+/* True when there was something to replay. */
 static bool
-send_unlink(struct prober *prober)
+send_replay(struct prober *prober)
 {
-	struct buf keys = BUF_EMPTY, command = BUF_EMPTY;
-	size_t count = journal_take(prober->backends->journal, BATCH_KEYS, &keys);
+	struct buf command = BUF_EMPTY;
+	bool has_more = replay_next(&prober->replay, &command);
 
-	if (count > 0) {
-		prober->has_keys_taken = true;
-		buf_printf(&command, "*%zu\r\n$6\r\nUNLINK\r\n", count + 1);
-		buf_append_slice(&command, buf_slice(&keys));
-		ask(prober, AWAIT_UNLINK, buf_slice(&command));
-	}
-	buf_free(&keys);
+	if (has_more)
+		ask(prober, AWAIT_REPLAY, buf_slice(&command));
 	buf_free(&command);
-	return count > 0;
+	return has_more;
 }
 
 static void
@@ -212,7 +199,7 @@ go_on(struct prober *prober)
 	/* A connection may still write until it is killed, so kills come first. */
 	if (prober->state <= AWAIT_KILL && prober->orphan_count > 0) {
 		send_kill(prober);
-	} else if (prober->state <= AWAIT_UNLINK && send_unlink(prober)) {
+	} else if (prober->state <= AWAIT_REPLAY && send_replay(prober)) {
 		return;
 	} else if (prober->is_probe && prober->pings_left > 0) {
 		prober->pings_left--;
@@ -253,7 +240,11 @@ on_reply(struct redis_conn *conn, char type, struct slice reply, void *arg)
 	} else if (type == '-') {
 		int kind = redis_error_kind(reply);
 		fail(prober, kind >= 0 ? (enum failure_kind)kind : FAILURE_PROTOCOL,
-		    prober->state == AWAIT_UNLINK ? "UNLINK is refused" : "PING is refused");
+		    prober->state == AWAIT_REPLAY ? "SCAN or UNLINK is refused"
+						  : "PING is refused");
+		return;
+	} else if (prober->state == AWAIT_REPLAY && !replay_answer(&prober->replay, reply)) {
+		fail(prober, FAILURE_PROTOCOL, "no answer to SCAN");
 		return;
 	}
 	go_on(prober);
@@ -327,7 +318,7 @@ prober_repair(struct prober *prober)
 void
 prober_stop(struct prober *prober)
 {
-	settle_journal(prober, false);
+	replay_end(&prober->replay, false);
 	enter(prober, PROBER_IDLE);
 	redis_conn_free(prober->conn);
 	prober->conn = NULL;
@@ -346,6 +337,7 @@ prober_new(struct event_base *base, struct evdns_base *dns, struct backends *bac
 	prober->base = base;
 	prober->dns = dns;
 	prober->backends = backends;
+	prober->replay.journal = backends->journal;
 	prober->owes_grace = journal_pending(backends->journal) > 0;
 	prober->times = *times;
 	prober->metrics = metrics;
@@ -363,6 +355,7 @@ prober_free(struct prober *prober)
 	prober_stop(prober);
 	event_free(prober->due);
 	redis_identity_free(prober->identity);
+	replay_free(&prober->replay);
 	free(prober->orphans);
 	free(prober);
 }

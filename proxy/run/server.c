@@ -28,7 +28,6 @@
 #include "run/worker.h"
 #include "wire/reply.h"
 
-#define JOURNAL_MAX_KEYS 1000000
 #define DRAIN_LOOK_MS 10
 
 /* ---- backends going down and coming back ---- */
@@ -80,9 +79,10 @@ make_backends(struct server *server)
 static bool
 make_journal(struct server *server, char *error, size_t size)
 {
-	const char *path = server_settings(server)->ladder.journal;
+	const struct settings *settings = server_settings(server);
+	const char *path = settings->ladder.journal;
 
-	server->backends.journal = journal_new(JOURNAL_MAX_KEYS);
+	server->backends.journal = journal_new((size_t)settings->ladder.max_journal_keys);
 	return path[0] == '\0' || journal_open(server->backends.journal, path, error, size);
 }
 

@@ -220,6 +220,39 @@ def test_a_write_during_a_fill_outlives_the_sidecar(start_journaled, redis, plan
     assert sidecar.get("plan:20") == b"newest"
 
 
+# A full journal
+
+@pytest.mark.parametrize("is_killed", [False, True], ids=["", "kill -9"])
+def test_a_full_journal_counts_whole_maps_as_changed(is_killed, start_journaled, redis, plans):
+    sidecar, proxy = start_journaled()
+    sidecar.close_clients()
+    sidecar.terminate()
+    sidecar.sections["ladder"]["max_journal_keys"] = 50
+    sidecar.start()
+    numbers = range(2000, 2600)
+    plans.fill(numbers[0], numbers[-1])
+    old = [word for n in numbers for word in (f"plan:{n}", "old")]
+    proxy.cut()
+    redis.call("MSET", *old, "other:1", "kept", "plan-2", "kept")
+    sidecar.wait_backend("redis", False)
+    for number in numbers[::3]:
+        assert sidecar.call("DEL", f"plan:{number}") in (0, 1)
+    assert sidecar.metric("sidecar_journal_pending") == 1
+    assert len(sidecar.log_lines("journal: full; every copy of plan:* in redis")) == 1
+    if is_killed:
+        kill(sidecar)
+        sidecar.start()
+    proxy.resume()
+    sidecar.wait_backend("redis", True)
+    client = sidecar.client()
+    for number in numbers:
+        assert client.call("GET", f"plan:{number}") in (plans.bytes(number), plans.FREE.encode())
+    eventually(lambda: sidecar.metric("sidecar_journal_pending") == 0, GRACE_SECONDS + 10)
+    assert b"old" not in redis.call("MGET", *old[::2])
+    assert redis.call("MGET", "other:1", "plan-2") == [b"kept", b"kept"]
+    eventually(lambda: redis.call("GET", sidecar.call("SET", "plan:2000", "x") and "plan:2000") == b"x")
+
+
 # A full disk
 
 

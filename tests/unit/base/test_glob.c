@@ -200,4 +200,20 @@ TEST(blanks_in_a_list_mean_nothing)
 	CHECK(list_matches("! a", "a"));
 }
 
+TEST(a_literal_matches_its_text_alone)
+{
+	static const char *const texts[] = { "plain:", "*", "a?b", "[x]", "back\\slash", "^-]",
+		"" };
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		struct buf pattern = BUF_EMPTY;
+		glob_append_literal(&pattern, slice_of(texts[i]));
+		CHECK(glob_matches(buf_slice(&pattern), slice_of(texts[i])));
+		CHECK(!glob_matches(buf_slice(&pattern), SLICE("axb")));
+		buf_append(&pattern, "*", 1);
+		CHECK(glob_matches(buf_slice(&pattern), slice_of(texts[i])));
+		buf_free(&pattern);
+	}
+}
+
 TEST_MAIN

@@ -148,19 +148,25 @@ TEST(a_ttl_beyond_all_time_is_refused)
 	world_stop();
 }
 
-TEST(a_full_journal_acknowledges_nothing_and_changes_nothing)
+TEST(with_a_full_journal_the_whole_map_counts_as_changed)
 {
 	char text[64];
+	struct journal *journal;
+
 	world_start();
+	journal = world.backends.journal;
 	for (int i = 0; i < 100; i++) {
 		snprintf(text, sizeof(text), "SET profile:%d v", i);
 		CHECK_TEXT(applied(text), "+OK\r\n");
 	}
-	CHECK_TEXT(applied("SET profile:100 v"), "full");
-	CHECK_TEXT(world_memory("profile:100"), "-");
-	CHECK_TEXT(applied("MSET profile:1 w profile:100 w"), "full");
-	CHECK_TEXT(world_memory("profile:1"), "v");
-	CHECK_TEXT(applied("SET profile:1 w"), "+OK\r\n"); /* is in it already */
+	CHECK(!journal_has(journal, SLICE("profile:200")));
+	CHECK_TEXT(applied("SET profile:100 v"), "+OK\r\n");
+	CHECK_TEXT(world_memory("profile:100"), "v");
+	CHECK(journal_has(journal, SLICE("profile:200")));
+	CHECK(!journal_has(journal, SLICE("other:200")));
+	CHECK_INT(journal_pending(journal), 1);
+	CHECK_TEXT(applied("MSET profile:1 w profile:101 w"), "+OK\r\n");
+	CHECK_INT(journal_pending(journal), 1);
 	world_stop();
 }
 

@@ -388,4 +388,92 @@ TEST(writers_and_the_keeper_at_once_leave_an_empty_journal)
 	journal_free(shared);
 }
 
+/* ---- areas ---- */
+
+static bool
+add_area(struct journal *journal, const char *pattern)
+{
+	struct slice glob = slice_of(pattern);
+
+	return journal_add_areas(journal, &glob, 1);
+}
+
+/* The pattern that is taken, "" for none; overwritten by the next call. */
+static const char *
+taken_area(struct journal *journal)
+{
+	static struct buf pattern;
+
+	buf_reset(&pattern);
+	if (!journal_take_area(journal, &pattern))
+		return "";
+	buf_append(&pattern, "", 1);
+	return buf_slice(&pattern).at;
+}
+
+TEST(an_area_holds_every_key_that_fits_until_it_has_been_swept)
+{
+	struct journal *journal = journal_of(2);
+	CHECK(add(journal, "p:1") && add(journal, "q:1"));
+	CHECK(journal_is_full_for(journal, 1));
+	CHECK(add_area(journal, "p:*"));
+	CHECK(has(journal, "p:1") && has(journal, "p:2") && has(journal, "q:1"));
+	CHECK(!has(journal, "q:2"));
+	CHECK_INT(journal_pending(journal), 2); /* p:1 needs no name of its own */
+	CHECK(add(journal, "p:3"));
+	CHECK_INT(journal_pending(journal), 2);
+	CHECK_TEXT(taken_area(journal), "p:*");
+	CHECK_TEXT(taken_area(journal), "");
+	CHECK(has(journal, "p:2"));
+	CHECK_TEXT(taken(journal, 10), "$3\r\nq:1\r\n");
+	journal_settle(journal, true);
+	CHECK(!has(journal, "p:1") && !has(journal, "p:2") && !has(journal, "q:1"));
+	CHECK_INT(journal_pending(journal), 0);
+	journal_free(journal);
+}
+
+TEST(an_area_that_could_not_be_swept_is_swept_again)
+{
+	struct journal *journal = journal_of(1);
+	CHECK(add_area(journal, "p:*"));
+	CHECK_TEXT(taken_area(journal), "p:*");
+	journal_settle(journal, false);
+	CHECK(has(journal, "p:2"));
+	CHECK_TEXT(taken_area(journal), "p:*");
+	journal_settle(journal, true);
+	CHECK(!has(journal, "p:2"));
+	journal_free(journal);
+}
+
+TEST(what_is_written_during_the_sweep_is_named_again)
+{
+	struct journal *journal = journal_of(1);
+	CHECK(add_area(journal, "p:*"));
+	CHECK_TEXT(taken_area(journal), "p:*");
+	CHECK(!add(journal, "p:7")); /* the area takes the only place */
+	CHECK(add_area(journal, "p:*"));
+	journal_settle(journal, true);
+	CHECK(has(journal, "p:7"));
+	CHECK_TEXT(taken_area(journal), "p:*");
+	journal_settle(journal, true);
+	CHECK(add(journal, "p:8"));
+	CHECK_TEXT(taken(journal, 10), "$3\r\np:8\r\n");
+	journal_free(journal);
+}
+
+TEST(an_area_waits_for_what_is_held_in_it)
+{
+	struct journal *journal = journal_of(1);
+	hold(journal, "p:1");
+	hold(journal, "q:1");
+	CHECK(add_area(journal, "p:*"));
+	CHECK_TEXT(taken_area(journal), "");
+	release(journal, "p:1");
+	CHECK_TEXT(taken_area(journal), "p:*");
+	release(journal, "q:1");
+	journal_settle(journal, true);
+	CHECK_INT(journal_pending(journal), 0);
+	journal_free(journal);
+}
+
 TEST_MAIN

@@ -674,4 +674,32 @@ TEST(what_a_full_disk_did_not_take_is_written_when_there_is_room)
 	remove_path();
 }
 
+TEST(areas_outlive_the_process_and_end_with_their_sweep)
+{
+	struct slice pattern = SLICE("p:*");
+	struct buf taken = BUF_EMPTY;
+
+	fresh_path();
+	struct journal *journal = journal_new(10);
+	CHECK(journal_open(journal, path, error, sizeof(error)));
+	CHECK(journal_add(journal, SLICE("q:1")) && journal_add_areas(journal, &pattern, 1));
+	journal_free(journal);
+
+	journal = journal_new(10);
+	CHECK(journal_open(journal, path, error, sizeof(error)));
+	CHECK(journal_has(journal, SLICE("p:9")) && journal_has(journal, SLICE("q:1")));
+	CHECK_INT(journal_pending(journal), 2);
+	CHECK(journal_take_area(journal, &taken));
+	CHECK(slice_equal(buf_slice(&taken), pattern));
+	journal_settle(journal, true);
+	journal_free(journal);
+
+	journal = journal_new(10);
+	CHECK(journal_open(journal, path, error, sizeof(error)));
+	CHECK(!journal_has(journal, SLICE("p:9")) && journal_has(journal, SLICE("q:1")));
+	journal_free(journal);
+	buf_free(&taken);
+	remove_path();
+}
+
 TEST_MAIN
