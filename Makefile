@@ -28,7 +28,7 @@ TESTS := $(sort $(wildcard tests/unit/*/test_*.c))
 TEST_PROGRAMS := $(TESTS:tests/unit/%.c=$(BUILD)/unit/%)
 BINARY ?= sidecar
 
-.PHONY: all run test check sanitize deps install uninstall clean help unit format fuzz compat bench clients
+.PHONY: all run test check sanitize deps install uninstall clean help unit format fuzz compat bench clients page
 
 all:
 	@$(MAKE) --no-print-directory deps
@@ -48,6 +48,9 @@ $(BUILD)/unit/%: tests/unit/%.c $(OBJECTS)
 	@mkdir -p $(@D)
 	@echo "cc $<"
 	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -o $@ $< $(OBJECTS) $(LIBS) $(LDFLAGS)
+
+# Taken in by the assembler, which writes no .d file.
+$(BUILD)/front/page.o: proxy/front/page/status.html
 
 -include $(OBJECTS:.o=.d) $(BUILD)/main.d $(TEST_PROGRAMS:=.d)
 
@@ -97,6 +100,13 @@ bench:
 	@deploy/deps.sh test
 	@$(MAKE) --no-print-directory -j2 $(BINARY)
 	@/usr/bin/python3 -m pytest -p no:cacheprovider -q -s tests/integration/bench_measures.py
+
+## page: builds the status page, which needs npm, and tests it in Chromium
+page:
+	@deploy/deps.sh test
+	@proxy/front/page/make_page.py
+	@$(MAKE) --no-print-directory -j2 $(BINARY)
+	@tests/run integration tests/integration/test_status_page.py
 
 ## clients: ioredis, node-redis and BullMQ against a sidecar; installs them with npm
 clients:

@@ -20,6 +20,9 @@ to_test=(clang clang-format cppcheck iproute2 libclang-rt-dev mandoc openssl pro
     python3 python3-psycopg2 python3-pytest python3-redis python3-yaml)
 # A node from elsewhere will do, and must not be fought over.
 { command -v node && command -v npm; } >/dev/null || to_test+=(nodejs npm)
+# The browser that the status page is tested in. Ubuntu's is no package but a snap: there those
+# tests are skipped, and say so.
+! grep -qx ID=debian /etc/os-release || to_test+=(chromium chromium-driver python3-selenium)
 # What the tests of deploy/prometheus run. Its packages would install services and users for a few
 # programs: those are unpacked into var/tools instead. As PACKAGE=FILES below /usr.
 tool_packages=(prometheus=bin/prometheus,bin/promtool

@@ -45,6 +45,10 @@ struct histogram {
 void histogram_add(struct histogram *h, int64_t value_us);
 void histogram_add_many(struct histogram *h, int64_t value_us, int64_t times);
 
+/* The time that so many percent of the calls in `counts` (by bucket) stayed
+ * below, as if they lay evenly within a bucket; -1 when there were none. */
+int64_t histogram_percentile_us(const int64_t counts[HISTOGRAM_BUCKETS + 1], int percent);
+
 /* Sizes (ids in a batch): buckets 1, 2, 4 ... 65536. */
 #define SIZES_BUCKETS 17
 struct sizes {

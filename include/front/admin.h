@@ -1,6 +1,7 @@
 /*
- * The admin port: /metrics /healthz /readyz /status.json, by libevent's HTTP
- * server. On the main thread, away from the request path.
+ * The admin port: the status page and what it asks for, /metrics /healthz
+ * /readyz /status.json, by libevent's HTTP server. On the main thread, away
+ * from the request path.
  */
 #ifndef SIDECAR_FRONT_ADMIN_H
 #define SIDECAR_FRONT_ADMIN_H

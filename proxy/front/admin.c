@@ -8,16 +8,23 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "front/exposition.h"
+#include "front/history.h"
+#include "front/page.h"
 #include "front/status.h"
 
 #define MAX_BODY_BYTES 4096
 #define MAX_HEADERS_BYTES 16384
 #define TIMEOUT_S 10
+#define KEYS_EVERY_MS 5000 /* however many pages are open */
 
 struct admin {
 	struct evhttp *http;
 	const struct census *census;
+	struct history *history;
+	struct buf keys; /* what /keys.json last said */
+	int64_t keys_at_ms;
 };
 
 static void
@@ -77,6 +84,54 @@ on_status(struct evhttp_request *request, void *arg)
 }
 
 static void
+on_history(struct evhttp_request *request, void *arg)
+{
+	const struct admin *admin = arg;
+	const char *query = evhttp_uri_get_query(evhttp_request_get_evhttp_uri(request));
+	struct buf text = BUF_EMPTY;
+	int64_t since = 0;
+
+	if (query != NULL && strncmp(query, "since=", 6) == 0 &&
+	    !slice_to_int64(slice_of(query + 6), &since))
+		since = 0;
+	history_json(admin->history, since, &text);
+	answer(request, 200, "application/json", buf_slice(&text));
+	buf_free(&text);
+}
+
+static void
+on_keys(struct evhttp_request *request, void *arg)
+{
+	struct admin *admin = arg;
+	int64_t now_ms = clock_mono_ms();
+
+	if (buf_len(&admin->keys) == 0 || now_ms - admin->keys_at_ms >= KEYS_EVERY_MS) {
+		buf_reset(&admin->keys);
+		page_keys_json(admin->census->backends->cache, &admin->keys);
+		admin->keys_at_ms = now_ms;
+	}
+	answer(request, 200, "application/json", buf_slice(&admin->keys));
+}
+
+/* What the page itself forbids is in its <meta>; this is what a <meta> cannot. */
+static void
+on_page(struct evhttp_request *request, void *arg)
+{
+	static const char *const headers[][2] = {
+		{ "Content-Security-Policy",
+		    "frame-ancestors 'none'; base-uri 'none'; form-action 'none'" },
+		{ "X-Content-Type-Options", "nosniff" },
+		{ "Referrer-Policy", "no-referrer" },
+	};
+
+	(void)arg;
+	for (size_t i = 0; i < sizeof(headers) / sizeof(headers[0]); i++)
+		evhttp_add_header(evhttp_request_get_output_headers(request), headers[i][0],
+		    headers[i][1]);
+	answer(request, 200, "text/html; charset=utf-8", page_html());
+}
+
+static void
 on_other(struct evhttp_request *request, void *arg)
 {
 	(void)arg;
@@ -90,11 +145,15 @@ admin_new(struct event_base *base, const struct census *census, const char *addr
 	struct admin *admin = alloc_zero(sizeof(*admin));
 
 	admin->census = census;
+	admin->history = history_new(base, census);
 	admin->http = evhttp_new(base);
 	evhttp_set_allowed_methods(admin->http, EVHTTP_REQ_GET | EVHTTP_REQ_HEAD);
 	evhttp_set_max_body_size(admin->http, MAX_BODY_BYTES);
 	evhttp_set_max_headers_size(admin->http, MAX_HEADERS_BYTES);
 	evhttp_set_timeout(admin->http, TIMEOUT_S);
+	evhttp_set_cb(admin->http, "/", on_page, admin);
+	evhttp_set_cb(admin->http, "/history.json", on_history, admin);
+	evhttp_set_cb(admin->http, "/keys.json", on_keys, admin);
 	evhttp_set_cb(admin->http, "/metrics", on_metrics, admin);
 	evhttp_set_cb(admin->http, "/healthz", on_healthz, admin);
 	evhttp_set_cb(admin->http, "/readyz", on_readyz, admin);
@@ -116,5 +175,7 @@ admin_free(struct admin *admin)
 	if (admin == NULL)
 		return;
 	evhttp_free(admin->http);
+	history_free(admin->history);
+	buf_free(&admin->keys);
 	free(admin);
 }

@@ -259,6 +259,14 @@ class Sidecar(Process):
         """False when the program says that it does not do this part yet."""
         return not self.log_lines(f"[{section}]", "has no effect in this version")
 
+    def history(self, since=0):
+        """/history.json, with each row as a dict."""
+        code, text = self.http(f"/history.json?since={since}")
+        assert code == 200
+        history = json.loads(text)
+        history["rows"] = [dict(zip(history["columns"], row)) for row in history["rows"]]
+        return history
+
     def memory_bytes(self):
         with open(f"/proc/{self.pid}/statm") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -52,6 +52,24 @@ TEST(a_latency_falls_into_the_first_bucket_that_holds_it)
 	CHECK_INT(counter_get(&h.buckets[HISTOGRAM_BUCKETS]), 1);
 }
 
+TEST(a_percentile_lies_within_the_bucket_that_holds_it)
+{
+	int64_t counts[HISTOGRAM_BUCKETS + 1] = { 0 };
+
+	CHECK_INT(histogram_percentile_us(counts, 50), -1);
+	counts[0] = 1;
+	CHECK_INT(histogram_percentile_us(counts, 50), 1);
+	counts[0] = 0;
+	counts[6] = 90; /* 51 to 100 us */
+	counts[9] = 10; /* 501 to 1000 us */
+	CHECK_INT(histogram_percentile_us(counts, 45), 75);
+	CHECK_INT(histogram_percentile_us(counts, 90), 100);
+	CHECK_INT(histogram_percentile_us(counts, 95), 750);
+	CHECK_INT(histogram_percentile_us(counts, 100), 1000);
+	counts[HISTOGRAM_BUCKETS] = 900;
+	CHECK_INT(histogram_percentile_us(counts, 50), 10000000);
+}
+
 TEST(many_of_one_latency_count_as_many)
 {
 	struct histogram h = { 0 };
