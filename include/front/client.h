@@ -61,30 +61,46 @@ const struct deny *front_deny(struct front *front);
 /* ---- for request.c and the commands behind it ---- */
 
 /* CLIENT REPLY; SKIP is about the command after it. */
-enum replies { REPLIES_ON, REPLIES_OFF, REPLIES_SKIP_NEXT, REPLIES_SKIP };
+enum __attribute__((packed)) replies { REPLIES_ON, REPLIES_OFF, REPLIES_SKIP_NEXT, REPLIES_SKIP };
 
 /* Of the client to which invalidations shall go (client_redirect.h). */
-enum target { TARGET_UNKNOWN, TARGET_SOUGHT, TARGET_FOUND, TARGET_MISSING, TARGET_DOWN };
+enum __attribute__((packed)) target {
+	TARGET_UNKNOWN,
+	TARGET_SOUGHT,
+	TARGET_FOUND,
+	TARGET_MISSING,
+	TARGET_DOWN
+};
 
-/* What a connection is; commands read and change it. */
+/* What a connection is; commands read and change it. There are many, and most
+ * of them idle: every byte counts. */
 struct client_session {
 	int64_t id;
-	int resp; /* 2 or 3 */
-	bool is_authenticated;
-	struct link_choice link;
-	char *name; /* CLIENT SETNAME; NULL: none */
-	char *library, *lib_version;
-	int64_t connected_ms, active_ms;
-	char address[64];
-	uint64_t peer;                         /* for [limits] per_ip; 0: not limited */
-	bool is_peer_counted, is_user_counted; /* the command at hand, against [limits] */
+	const struct command_info *last;  /* the last command, for CLIENT LIST; NULL: none known */
+	struct client_extras *extras;     /* NULL: none yet */
+	uint32_t connected_ds, active_ds; /* monotonic, tenths of a second */
+	uint16_t link_index;
+	uint8_t resp; /* 2 or 3 */
 	enum replies replies;
-	enum target target;
-	int64_t target_redis_id;
-	int64_t redirect;                   /* whom the CLIENT TRACKING at hand names; 0: nobody */
-	bool is_unevictable, is_untouching; /* CLIENT NO-EVICT, NO-TOUCH */
-	const struct command_info *last; /* the last command, for CLIENT LIST; NULL: none known */
+	bool is_authenticated;
+	bool is_peer_counted, is_user_counted; /* the command at hand, against [limits] */
 };
+
+/* What some clients have. */
+struct client_extras {
+	char *name, *library, *lib_version; /* CLIENT SETNAME, SETINFO; NULL: none */
+	int64_t target_redis_id;
+	int64_t redirect; /* whom the CLIENT TRACKING at hand names; 0: nobody */
+	enum target target;
+	bool is_unevictable, is_untouching; /* CLIENT NO-EVICT, NO-TOUCH */
+};
+
+/* To read: all zero when there are none. */
+const struct client_extras *client_extras(const struct client *client);
+/* To write: makes them. */
+struct client_extras *client_make_extras(struct client *client);
+/* The connection to Redis that its commands go over. */
+struct link_choice client_link(struct client *client);
 
 struct front *client_front(const struct client *client);
 /* A connection to Redis of its own (session.h); NULL: none. */

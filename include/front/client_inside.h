@@ -13,7 +13,7 @@
 #define READ_BYTES 65536
 
 /* What we wait for, and what we do with what comes. */
-enum client_state {
+enum __attribute__((packed)) client_state {
 	CLIENT_SECURING,  /* TLS's handshake */
 	CLIENT_READING,   /* commands */
 	CLIENT_PAUSED,    /* it has not taken its replies, or has too many under way */
@@ -32,26 +32,42 @@ struct slot {
 	bool is_mute; /* CLIENT REPLY OFF or SKIP: it is waited for, and not sent */
 };
 
+/* Whose socket it is; a v4 address in its first four bytes. */
+struct peer {
+	uint8_t ip[16];
+	uint16_t port;
+	enum __attribute__((packed)) { PEER_UNIX, PEER_V4, PEER_V6 } kind;
+	bool is_local; /* loopback, or a unix socket */
+};
+
+/* What is half done; an idle client has none of it. */
+struct unfinished {
+	struct client *client;
+	struct buf in;  /* a command that is half there, or not handled yet */
+	struct buf out; /* replies that the socket did not take */
+	struct request_progress progress;
+	struct deadline patience; /* for its handshake; later, for it to hang up */
+};
+
 struct client {
+	struct event event;
 	struct client_session session;
 	struct front *front;
 	struct client *next, *prev; /* all of this worker */
 	struct client *next_dirty;
-	struct event event;
-	short waits_for; /* EV_READ, EV_WRITE or both, as registered */
-	enum client_state state;
-	int fd;
 	struct tls_stream *tls; /* NULL: plain */
-	bool is_dirty, is_at_end;
-	bool waits_for_quiet; /* its next command has to wait for all before it */
 	struct session *redis;
-	struct deadline patience; /* for its handshake; later, for it to hang up */
-	struct request_progress progress;
-	struct buf in;  /* a command that is half there, or not handled yet */
-	struct buf out; /* replies that the socket did not take */
-	struct slot *first, *last;
-	size_t slot_count, slot_bytes;
-	size_t reply_bytes; /* of one reply that had to wait: a moving average */
+	struct unfinished *unfinished; /* NULL: nothing */
+	struct slot *last;             /* of its replies; last->next is the first. NULL: none */
+	size_t slot_bytes;
+	uint32_t slot_count;
+	uint32_t reply_bytes; /* of one reply that had to wait: a moving average */
+	int fd;
+	uint8_t waits_for; /* EV_READ, EV_WRITE or both, as registered */
+	enum client_state state;
+	bool is_dirty : 1, is_at_end : 1;
+	bool waits_for_quiet : 1; /* its next command has to wait for all before it */
+	struct peer peer;
 };
 
 struct front {
@@ -80,6 +96,18 @@ struct front {
 	struct buf nowhere; /* replies that it does not want */
 };
 
+static inline size_t
+client_in_len(const struct client *client)
+{
+	return client->unfinished != NULL ? buf_len(&client->unfinished->in) : 0;
+}
+
+static inline size_t
+client_out_len(const struct client *client)
+{
+	return client->unfinished != NULL ? buf_len(&client->unfinished->out) : 0;
+}
+
 /* The time of this turn of the loop. */
 static inline int64_t
 front_now_ms(struct front *front)
@@ -100,6 +128,13 @@ client_settings(const struct client *client)
 void client_kill(struct client *client);
 
 /* ---- client.c ---- */
+/* Made where there is none. */
+struct unfinished *client_unfinished(struct client *client);
+/* Gives back what is finished. */
+void client_put_away(struct client *client);
+#define CLIENT_ADDRESS_TEXT 64
+/* "127.0.0.1:51234", "[::1]:51234", "unix:0" */
+void client_address(const struct client *client, char text[CLIENT_ADDRESS_TEXT]);
 /* Tells the event loop only when something changes. */
 void client_wait_for(struct client *client, short what);
 void client_enter(struct client *client, enum client_state state);

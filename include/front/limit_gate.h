@@ -21,10 +21,6 @@
 #include "front/client.h"
 #include "wire/commands.h"
 
-/* The peer as per_ip counts it: an IPv4 address, or the /64 of an IPv6 one;
- * 0: not limited (loopback, unix socket). */
-uint64_t limit_gate_peer(const struct sockaddr *peer);
-
 enum limit_verdict {
 	LIMIT_PASSES,
 	LIMIT_REFUSED, /* the error is written */

@@ -13,7 +13,6 @@
 #include "base/clock.h"
 #include "front/client_inside.h"
 #include "front/deny.h"
-#include "front/limit_gate.h"
 #include "front/session.h"
 #include "wire/commands.h"
 
@@ -124,13 +123,13 @@ client_set_session(struct client *client, struct session *session)
 bool
 client_is_quiet(const struct client *client)
 {
-	return client->first == NULL && (client->redis == NULL || session_is_quiet(client->redis));
+	return client->last == NULL && (client->redis == NULL || session_is_quiet(client->redis));
 }
 
 bool
 client_has_slots(const struct client *client)
 {
-	return client->first != NULL;
+	return client->last != NULL;
 }
 
 bool
@@ -145,6 +144,28 @@ client_session(struct client *client)
 	return &client->session;
 }
 
+const struct client_extras *
+client_extras(const struct client *client)
+{
+	static const struct client_extras none;
+
+	return client->session.extras != NULL ? client->session.extras : &none;
+}
+
+struct client_extras *
+client_make_extras(struct client *client)
+{
+	if (client->session.extras == NULL)
+		client->session.extras = alloc_zero(sizeof(*client->session.extras));
+	return client->session.extras;
+}
+
+struct link_choice
+client_link(struct client *client)
+{
+	return (struct link_choice){ client->session.resp, client->session.link_index };
+}
+
 /* ---- coming and going ---- */
 
 /* Tells the event loop only when something changes. */
@@ -155,7 +176,7 @@ client_wait_for(struct client *client, short what)
 		return;
 	if (client->waits_for != 0)
 		event_del(&client->event);
-	client->waits_for = what;
+	client->waits_for = (uint8_t)what;
 	if (what == 0)
 		return;
 	event_assign(&client->event, client->front->base, client->fd, what | EV_PERSIST,
@@ -171,41 +192,94 @@ client_enter(struct client *client, enum client_state state)
 	client->state = state;
 }
 
-static void
-describe_peer(struct client *client)
+static struct peer
+find_peer(int fd)
 {
-	struct sockaddr_storage peer = { .ss_family = AF_UNSPEC };
-	socklen_t len = sizeof(peer);
-	char host[INET6_ADDRSTRLEN] = "";
-	char *text = client->session.address;
-	size_t size = sizeof(client->session.address);
+	struct sockaddr_storage from = { .ss_family = AF_UNSPEC };
+	const struct sockaddr_in *in = (const struct sockaddr_in *)&from;
+	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&from;
+	socklen_t len = sizeof(from);
+	struct peer peer = { .kind = PEER_UNIX, .is_local = true };
 
-	if (getpeername(client->fd, (struct sockaddr *)&peer, &len) != 0 ||
-	    peer.ss_family == AF_UNIX) {
-		snprintf(text, size, "unix:0");
-	} else if (peer.ss_family == AF_INET6) {
-		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&peer;
-		inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host));
-		snprintf(text, size, "[%s]:%d", host, ntohs(in6->sin6_port));
-	} else {
-		const struct sockaddr_in *in = (const struct sockaddr_in *)&peer;
-		inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host));
-		snprintf(text, size, "%s:%d", host, ntohs(in->sin_port));
+	if (getpeername(fd, (struct sockaddr *)&from, &len) != 0)
+		return peer;
+	if (from.ss_family == AF_INET6) {
+		peer.kind = PEER_V6;
+		peer.port = ntohs(in6->sin6_port);
+		memcpy(peer.ip, &in6->sin6_addr, 16);
+		peer.is_local = IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr) ||
+		    (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr) && peer.ip[12] == 127);
+	} else if (from.ss_family == AF_INET) {
+		peer.kind = PEER_V4;
+		peer.port = ntohs(in->sin_port);
+		memcpy(peer.ip, &in->sin_addr, 4);
+		peer.is_local = peer.ip[0] == 127;
 	}
-	client->session.peer = limit_gate_peer((const struct sockaddr *)&peer);
+	return peer;
+}
+
+void
+client_address(const struct client *client, char text[CLIENT_ADDRESS_TEXT])
+{
+	const struct peer *peer = &client->peer;
+	char host[INET6_ADDRSTRLEN] = "";
+
+	if (peer->kind != PEER_UNIX)
+		inet_ntop(peer->kind == PEER_V6 ? AF_INET6 : AF_INET, peer->ip, host, sizeof(host));
+	if (peer->kind == PEER_UNIX)
+		snprintf(text, CLIENT_ADDRESS_TEXT, "unix:0");
+	else
+		snprintf(text, CLIENT_ADDRESS_TEXT, peer->kind == PEER_V6 ? "[%s]:%d" : "%s:%d",
+		    host, peer->port);
+}
+
+struct unfinished *
+client_unfinished(struct client *client)
+{
+	if (client->unfinished == NULL) {
+		client->unfinished = alloc_zero(sizeof(*client->unfinished));
+		client->unfinished->client = client;
+	}
+	return client->unfinished;
+}
+
+static void
+free_unfinished(struct client *client)
+{
+	struct unfinished *unfinished = client->unfinished;
+
+	if (unfinished == NULL)
+		return;
+	deadlines_remove(client->front->ladder->deadlines, &unfinished->patience);
+	buf_free(&unfinished->in);
+	buf_free(&unfinished->out);
+	free(unfinished);
+	client->unfinished = NULL;
+}
+
+void
+client_put_away(struct client *client)
+{
+	if (client_in_len(client) == 0 && client_out_len(client) == 0 &&
+	    (client->unfinished == NULL || client->unfinished->patience.due_ms == 0))
+		free_unfinished(client);
 }
 
 static void
 on_patience_over(struct deadline *deadline)
 {
-	client_close((struct client *)((char *)deadline - offsetof(struct client, patience)));
+	client_close(((struct unfinished *)((char *)deadline -
+			  offsetof(struct unfinished, patience)))
+			 ->client);
 }
 
 void
 client_set_patience(struct client *client, int64_t ms)
 {
-	client->patience.on_due = on_patience_over;
-	deadlines_add(client->front->ladder->deadlines, &client->patience, clock_mono_ms() + ms);
+	struct deadline *patience = &client_unfinished(client)->patience;
+
+	patience->on_due = on_patience_over;
+	deadlines_add(client->front->ladder->deadlines, patience, clock_mono_ms() + ms);
 }
 
 void
@@ -223,9 +297,10 @@ front_add_client(struct front *front, int fd, int64_t id, bool is_local, struct 
 	client->session.resp = 2;
 	client->session.is_authenticated =
 	    front->ladder->rules->settings->listen.password[0] == '\0';
-	client->session.link = (struct link_choice){ 2, links_next_index(front->ladder->links) };
-	client->session.connected_ms = client->session.active_ms = clock_mono_ms();
-	describe_peer(client);
+	client->session.link_index = (uint16_t)links_next_index(front->ladder->links);
+	client->session.connected_ds = client->session.active_ds =
+	    (uint32_t)(clock_mono_ms() / 100);
+	client->peer = find_peer(fd);
 
 	/* Linked and counted last: only whole clients are ever closed. */
 	client->next = front->clients;
@@ -251,18 +326,16 @@ client_forget_dirty(struct client *client)
 	client->is_dirty = false;
 }
 
-/* The one way out. Slots that wait for an answer find no client any more. */
-void
-client_close(struct client *client)
+/* Those that wait for an answer are freed when it comes. */
+static void
+leave_slots(struct client *client)
 {
-	struct front *front = client->front;
+	struct slot *slot = client->last != NULL ? client->last->next : NULL;
 
-	session_free(client->redis);
-	deadlines_remove(front->ladder->deadlines, &client->patience);
-	client_wait_for(client, 0);
-	tls_stream_free(client->tls);
-	close(client->fd);
-	for (struct slot *slot = client->first, *next; slot != NULL; slot = next) {
+	if (slot == NULL)
+		return;
+	client->last->next = NULL;
+	for (struct slot *next; slot != NULL; slot = next) {
 		next = slot->next;
 		slot->client = NULL;
 		if (slot->is_done) {
@@ -270,17 +343,38 @@ client_close(struct client *client)
 			free(slot);
 		}
 	}
+}
+
+static void
+free_extras(struct client_extras *extras)
+{
+	if (extras == NULL)
+		return;
+	free(extras->name);
+	free(extras->library);
+	free(extras->lib_version);
+	free(extras);
+}
+
+/* The one way out. Slots that wait for an answer find no client any more. */
+void
+client_close(struct client *client)
+{
+	struct front *front = client->front;
+
+	session_free(client->redis);
+	client_wait_for(client, 0);
+	tls_stream_free(client->tls);
+	close(client->fd);
+	leave_slots(client);
 	client_forget_dirty(client);
 	*(client->prev != NULL ? &client->prev->next : &front->clients) = client->next;
 	if (client->next != NULL)
 		client->next->prev = client->prev;
 	front->client_count--;
 	atomic_fetch_sub(&front->census->clients, 1);
-	buf_free(&client->in);
-	buf_free(&client->out);
-	free(client->session.name);
-	free(client->session.library);
-	free(client->session.lib_version);
+	free_unfinished(client);
+	free_extras(client->session.extras);
 	free(client);
 }
 

@@ -38,8 +38,8 @@ client_getname(struct client *client, const struct request_parser *parser, struc
 	const struct client_session *session = client_session(client);
 
 	(void)parser;
-	if (session->name != NULL)
-		reply_text(out, session->name);
+	if (client_extras(client)->name != NULL)
+		reply_text(out, client_extras(client)->name);
 	else
 		reply_null(out, session->resp);
 }
@@ -62,24 +62,24 @@ client_setname(struct client *client, const struct request_parser *parser, struc
 		    "ERR Client names cannot contain spaces, newlines or special characters.");
 		return;
 	}
-	set_text(&client_session(client)->name, parser->argv[2]);
+	set_text(&client_make_extras(client)->name, parser->argv[2]);
 	reply_simple(out, "OK");
 }
 
 static void
 client_setinfo(struct client *client, const struct request_parser *parser, struct buf *out)
 {
-	struct client_session *session = client_session(client);
+	struct client_extras *extras = client_make_extras(client);
 	const struct slice *argv = parser->argv;
-	char **text = is_word(argv[2], "LIB-NAME") ? &session->library
-	    : is_word(argv[2], "LIB-VER")          ? &session->lib_version
+	char **text = is_word(argv[2], "LIB-NAME") ? &extras->library
+	    : is_word(argv[2], "LIB-VER")          ? &extras->lib_version
 						   : NULL;
 
 	if (text == NULL) {
 		reply_error(out, "ERR Unrecognized option '%.*s'", (int)argv[2].len, argv[2].at);
 	} else if (!client_name_is_clean(argv[3])) {
 		reply_error(out, "ERR %s cannot contain spaces, newlines or special characters.",
-		    text == &session->library ? "lib-name" : "lib-ver");
+		    text == &extras->library ? "lib-name" : "lib-ver");
 	} else {
 		set_text(text, argv[3]);
 		reply_simple(out, "OK");
@@ -106,13 +106,13 @@ set_switch(const struct request_parser *parser, bool *is_on, struct buf *out)
 static void
 client_no_evict(struct client *client, const struct request_parser *parser, struct buf *out)
 {
-	set_switch(parser, &client_session(client)->is_unevictable, out);
+	set_switch(parser, &client_make_extras(client)->is_unevictable, out);
 }
 
 static void
 client_no_touch(struct client *client, const struct request_parser *parser, struct buf *out)
 {
-	set_switch(parser, &client_session(client)->is_untouching, out);
+	set_switch(parser, &client_make_extras(client)->is_untouching, out);
 }
 
 /* OFF and SKIP have no reply; ON has one again. */

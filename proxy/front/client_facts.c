@@ -24,7 +24,7 @@ find_addresses(const struct client *client, struct client_facts *facts)
 	char host[INET6_ADDRSTRLEN] = "";
 	char *text = facts->local_address;
 
-	snprintf(facts->address, CLIENT_ADDRESS_SIZE, "%s", client->session.address);
+	client_address(client, facts->address);
 	if (getsockname(client->fd, (struct sockaddr *)&local, &len) != 0)
 		return;
 	if (local.ss_family == AF_INET6) {
@@ -59,9 +59,9 @@ list_flags(const struct client *client, struct client_facts *facts)
 		{ 't', state->is_tracking },
 		{ 'B', state->is_broadcast },
 		{ 'c', client->state >= CLIENT_FINISHING },
-		{ 'U', slice_starts(slice_of(client->session.address), SLICE("unix:")) },
-		{ 'e', client->session.is_unevictable },
-		{ 'T', client->session.is_untouching },
+		{ 'U', client->peer.kind == PEER_UNIX },
+		{ 'e', client_extras(client)->is_unevictable },
+		{ 'T', client_extras(client)->is_untouching },
 	};
 	size_t count = 0;
 
@@ -89,12 +89,16 @@ take_state(const struct session_state *state, struct client_facts *facts)
 static void
 weigh(const struct client *client, struct client_facts *facts)
 {
-	facts->query_bytes = buf_len(&client->in);
-	facts->query_room = client->in.size - facts->query_bytes;
-	facts->reply_bytes = buf_len(&client->out);
+	static const struct unfinished none;
+	const struct unfinished *unfinished =
+	    client->unfinished != NULL ? client->unfinished : &none;
+
+	facts->query_bytes = buf_len(&unfinished->in);
+	facts->query_room = unfinished->in.size - facts->query_bytes;
+	facts->reply_bytes = buf_len(&unfinished->out);
 	facts->replies = facts->reply_bytes > 0;
 	facts->total_bytes =
-	    sizeof(*client) + client->in.size + client->out.size + client->slot_bytes;
+	    sizeof(*client) + unfinished->in.size + unfinished->out.size + client->slot_bytes;
 }
 
 static const char *
@@ -114,11 +118,11 @@ client_facts_gather(struct client *client, int64_t now_ms, struct client_facts *
 	*facts = (struct client_facts){
 		.id = session->id,
 		.fd = client->fd,
-		.name = session->name,
-		.library = session->library,
-		.lib_version = session->lib_version,
-		.age_s = (now_ms - session->connected_ms) / 1000,
-		.idle_s = (now_ms - session->active_ms) / 1000,
+		.name = client_extras(client)->name,
+		.library = client_extras(client)->library,
+		.lib_version = client_extras(client)->lib_version,
+		.age_s = (now_ms / 100 - session->connected_ds) / 10,
+		.idle_s = (now_ms / 100 - session->active_ds) / 10,
 		.events = reads && writes ? "rw"
 		    : writes              ? "w"
 		    : reads               ? "r"

@@ -130,7 +130,7 @@ start(struct client *client, const struct request_parser *parser, int64_t until_
 	pausing->call.end = end;
 	pausing->until_ms = until_ms;
 	pausing->is_all = is_all;
-	pausing->link = client_session(client)->link;
+	pausing->link = client_link(client);
 	buf_append_slice(&pausing->raw, parser->raw);
 	roll_call_start(&pausing->call, client);
 }

@@ -57,7 +57,7 @@ pause_who_owes_too_much(struct client *client)
 
 /* Handles whole commands in `bytes`; returns how many bytes they had. */
 static size_t
-handle_commands(struct client *client, struct slice bytes)
+handle_commands(struct client *client, struct slice bytes, struct request_progress *progress)
 {
 	struct front *front = client->front;
 	const struct settings *settings = client_settings(client);
@@ -65,7 +65,7 @@ handle_commands(struct client *client, struct slice bytes)
 
 	while (client->state == CLIENT_READING && at < bytes.len) {
 		struct slice left = { bytes.at + at, bytes.len - at };
-		size_t taken = hits_take(client, left);
+		size_t taken = progress->at == 0 ? hits_take(client, left) : 0;
 		if (taken > 0) {
 			at += taken;
 			pause_who_owes_too_much(client);
@@ -76,8 +76,7 @@ handle_commands(struct client *client, struct slice bytes)
 			.max_args = settings->listen.max_args,
 			.is_stranger = !client->session.is_authenticated,
 		};
-		enum request_parse parsed =
-		    request_parse(&front->parser, &client->progress, &limits, left);
+		enum request_parse parsed = request_parse(&front->parser, progress, &limits, left);
 		if (parsed == REQUEST_PARTIAL)
 			break;
 		if (parsed == REQUEST_BROKEN) {
@@ -107,10 +106,10 @@ send_shared(struct client *client)
 	if (buf_len(&front->out) == 0)
 		return true;
 	bool is_alive =
-	    buf_len(&client->out) > 0 || client_send_bytes(client, buf_slice(&front->out), &sent);
+	    client_out_len(client) > 0 || client_send_bytes(client, buf_slice(&front->out), &sent);
 	if (is_alive && sent < buf_len(&front->out)) {
 		buf_take(&front->out, sent);
-		buf_append_slice(&client->out, buf_slice(&front->out));
+		buf_append_slice(&client_unfinished(client)->out, buf_slice(&front->out));
 	}
 	buf_reset(&front->out);
 	return is_alive;
@@ -132,33 +131,56 @@ count_batch(struct front *front, int64_t hits_before)
 	    hits);
 }
 
-/* Handles what is in client->in, or in the shared buffer (`fresh`). */
+/* What has not been handled of `bytes` is kept, in its own buffer. */
+static void
+keep_rest(struct client *client, struct slice bytes, size_t handled, bool is_own,
+    const struct request_progress *progress)
+{
+	struct unfinished *unfinished = client_unfinished(client);
+
+	unfinished->progress = *progress;
+	if (client->state >= CLIENT_FINISHING)
+		buf_free(&unfinished->in); /* nobody will ask for the rest */
+	else if (is_own)
+		buf_take(&unfinished->in, handled);
+	else
+		buf_append(&unfinished->in, bytes.at + handled, bytes.len - handled);
+}
+
+/* Nothing has changed that the event loop has to know. */
+static bool
+is_at_rest(const struct client *client)
+{
+	return client->state == CLIENT_READING && client->waits_for == EV_READ &&
+	    !client->is_at_end && client->unfinished == NULL && client->redis == NULL &&
+	    client->tls == NULL;
+}
+
+/* Handles what it has sent before, or what is in the shared buffer (`fresh`). */
 static void
 handle_batch(struct client *client, struct slice fresh)
 {
 	struct front *front = client->front;
 	int64_t hits_before = counter_get(&front->metrics->ladder.hits);
-	bool is_own = buf_len(&client->in) > 0;
-	struct slice bytes = is_own ? buf_slice(&client->in) : fresh;
+	bool is_own = client_in_len(client) > 0;
+	struct slice bytes = is_own ? buf_slice(&client->unfinished->in) : fresh;
+	struct request_progress progress = { 0, 0 };
 
-	client->session.active_ms = front_now_ms(front);
+	client->session.active_ds = (uint32_t)(front_now_ms(front) / 100);
+	if (is_own)
+		progress = client->unfinished->progress;
 	front->handling = client;
-	size_t handled = handle_commands(client, bytes);
+	size_t handled = handle_commands(client, bytes, &progress);
 	front->handling = NULL;
-	if (client->state >= CLIENT_FINISHING)
-		buf_free(&client->in); /* nobody will ask for the rest */
-	else if (is_own)
-		buf_take(&client->in, handled);
-	else if (handled < bytes.len) /* nothing may have come at all */
-		buf_append(&client->in, bytes.at + handled, bytes.len - handled);
+	if (is_own || handled < bytes.len)
+		keep_rest(client, bytes, handled, is_own, &progress);
 	count_batch(front, hits_before);
 	/* An end with a whole command before it has been handled; half a command
 	 * will never be whole. */
 	if (client->is_at_end && client->state == CLIENT_READING)
 		client_finish(client);
-	if (!send_shared(client))
-		return;
-	client_settle(client);
+	if (send_shared(client) && !is_at_rest(client))
+		client_settle(client);
 }
 
 void
@@ -187,11 +209,12 @@ static void
 log_refused(const struct client *client)
 {
 	static int64_t logged_ms;
+	char address[CLIENT_ADDRESS_TEXT];
 
+	client_address(client, address);
 	if (log_throttle(&logged_ms, clock_mono_ms(), LOG_EVERY_MS))
 		log_warn("client=%lld addr=%s event=tls_refused reason=\"%s\"",
-		    (long long)client->session.id, client->session.address,
-		    tls_stream_fault(client->tls));
+		    (long long)client->session.id, address, tls_stream_fault(client->tls));
 }
 
 /* CLIENT_SECURING: `n` as receive() said. False: it is over. */
@@ -203,7 +226,7 @@ secure(struct client *client, ssize_t n)
 	if (n < 0 || (n == 0 && client->is_at_end))
 		return false;
 	if (tls_stream_is_secured(client->tls)) {
-		deadlines_remove(client->front->ladder->deadlines, &client->patience);
+		deadlines_remove(client->front->ladder->deadlines, &client->unfinished->patience);
 		client_enter(client, CLIENT_READING);
 	}
 	return true;
@@ -213,8 +236,8 @@ static void
 on_readable(struct client *client)
 {
 	struct front *front = client->front;
-	bool has_rest = buf_len(&client->in) > 0;
-	char *at = has_rest ? buf_reserve(&client->in, READ_BYTES) : front->in;
+	bool has_rest = client_in_len(client) > 0;
+	char *at = has_rest ? buf_reserve(&client->unfinished->in, READ_BYTES) : front->in;
 	ssize_t n = receive(client, at, READ_BYTES);
 
 	if ((client->state == CLIENT_SECURING && !secure(client, n)) || n < 0 ||
@@ -227,7 +250,7 @@ on_readable(struct client *client)
 		return;
 	}
 	if (has_rest)
-		buf_added(&client->in, (size_t)n);
+		buf_added(&client->unfinished->in, (size_t)n);
 	handle_batch(client, slice_make(front->in, has_rest ? 0 : (size_t)n));
 }
 
@@ -250,16 +273,16 @@ bool
 client_receive_all(struct client *client)
 {
 	size_t most = (size_t)client_settings(client)->listen.max_request;
+	struct buf *in = &client_unfinished(client)->in;
 	ssize_t n;
 
 	do {
-		n = receive(client, buf_reserve(&client->in, READ_BYTES), READ_BYTES);
+		n = receive(client, buf_reserve(in, READ_BYTES), READ_BYTES);
 		if (client->state == CLIENT_SECURING && !secure(client, n))
 			return false;
 		if (n > 0)
-			buf_added(&client->in, (size_t)n);
+			buf_added(in, (size_t)n);
 		/* Decrypted, it is a little less than what was read. */
-	} while ((n == READ_BYTES || (client->tls != NULL && n > 0)) &&
-	    buf_len(&client->in) < most);
+	} while ((n == READ_BYTES || (client->tls != NULL && n > 0)) && buf_len(in) < most);
 	return n >= 0 && client->state != CLIENT_SECURING;
 }

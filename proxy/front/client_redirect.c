@@ -67,10 +67,11 @@ end(struct roll_call *call, bool is_home)
 	struct client *client = is_home ? call->slot->client : NULL;
 
 	if (client != NULL) {
-		client->session.target = !lookup->is_there ? TARGET_MISSING
-		    : lookup->redis_id == 0                ? TARGET_DOWN
-							   : TARGET_FOUND;
-		client->session.target_redis_id = lookup->redis_id;
+		struct client_extras *extras = client_make_extras(client);
+		extras->target = !lookup->is_there ? TARGET_MISSING
+		    : lookup->redis_id == 0        ? TARGET_DOWN
+						   : TARGET_FOUND;
+		extras->target_redis_id = lookup->redis_id;
 	}
 	slot_done(call->slot);
 	free(lookup);
@@ -84,7 +85,7 @@ look_up(struct client *client, int64_t id)
 	lookup->call.visit = visit;
 	lookup->call.end = end;
 	lookup->id = id;
-	client_session(client)->target = TARGET_SOUGHT;
+	client_make_extras(client)->target = TARGET_SOUGHT;
 	roll_call_start(&lookup->call, client);
 }
 
@@ -145,22 +146,22 @@ enum redirect
 redirect_translate(struct client *client, const struct request_parser *parser,
     struct translation *translation)
 {
-	struct client_session *session = client_session(client);
+	struct client_extras *extras = client_make_extras(client);
 	int64_t id;
 	size_t at = find_id(parser, &id);
-	enum target found = session->target;
+	enum target found = extras->target;
 
-	session->redirect = 0;
+	extras->redirect = 0;
 	if (at == 0)
 		return REDIRECT_NONE;
 	if (found == TARGET_UNKNOWN)
 		look_up(client, id);
 	if (found == TARGET_UNKNOWN || found == TARGET_SOUGHT)
 		return REDIRECT_LATER;
-	session->target = TARGET_UNKNOWN;
+	extras->target = TARGET_UNKNOWN;
 	if (found == TARGET_FOUND) {
-		session->redirect = id;
-		translate(parser, at, session->target_redis_id, translation);
+		extras->redirect = id;
+		translate(parser, at, extras->target_redis_id, translation);
 		return REDIRECT_TRANSLATED;
 	}
 	if (found == TARGET_MISSING)

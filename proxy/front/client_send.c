@@ -44,7 +44,7 @@ client_mark_dirty(struct client *client)
 bool
 client_owes_bytes(const struct client *client)
 {
-	return buf_len(&client->out) + client->slot_bytes >
+	return client_out_len(client) + client->slot_bytes >
 	    (size_t)client_settings(client)->listen.output_limit;
 }
 
@@ -53,7 +53,7 @@ client_owes_bytes(const struct client *client)
 static bool
 expects_too_much(const struct client *client)
 {
-	return client->slot_count * client->reply_bytes >
+	return (size_t)client->slot_count * client->reply_bytes >
 	    (size_t)client_settings(client)->listen.output_limit;
 }
 
@@ -85,11 +85,11 @@ client_is_endless(const struct client *client)
 void
 client_settle(struct client *client)
 {
-	bool has_unsent = buf_len(&client->out) > 0 || stream_has_unsent(client->tls);
+	bool has_unsent = client_out_len(client) > 0 || stream_has_unsent(client->tls);
 	bool is_idle = client_is_quiet(client) && !has_unsent;
 
 	if (client->redis != NULL)
-		session_pause(client->redis, client_owes_bytes(client) || client->first != NULL);
+		session_pause(client->redis, client_owes_bytes(client) || client->last != NULL);
 	if (client->state == CLIENT_PAUSED && may_go_on(client)) {
 		client->waits_for_quiet = false;
 		client_enter(client, CLIENT_READING);
@@ -113,16 +113,20 @@ client_settle(struct client *client)
 	client_wait_for(client,
 	    (short)((wants_more && !client->is_at_end ? EV_READ : 0) | (has_unsent ? EV_WRITE : 0) |
 		(client->state == CLIENT_PAUSED && client_is_endless(client) ? EV_CLOSED : 0)));
+	client_put_away(client);
 }
 
 void
 client_flush(struct client *client)
 {
+	bool has_out = client_out_len(client) > 0;
+	struct slice out = has_out ? buf_slice(&client->unfinished->out) : SLICE_NONE;
 	size_t sent;
 
-	if (!client_send_bytes(client, buf_slice(&client->out), &sent))
+	if (!client_send_bytes(client, out, &sent))
 		return;
-	buf_take(&client->out, sent);
+	if (has_out)
+		buf_take(&client->unfinished->out, sent);
 	client_settle(client);
 }
 
@@ -150,7 +154,9 @@ slot_new(struct client *client)
 	slot->counted = client->front->parser.len;
 	client->slot_bytes += slot->counted;
 	slot->is_mute = client_is_mute(client);
-	*(client->last != NULL ? &client->last->next : &client->first) = slot;
+	slot->next = client->last != NULL ? client->last->next : slot;
+	if (client->last != NULL)
+		client->last->next = slot;
 	client->last = slot;
 	client->slot_count++;
 	return slot;
@@ -175,7 +181,8 @@ slot_account(struct slot *slot)
 	struct client *client = slot->client;
 
 	client->slot_bytes += buf_len(&slot->out) - slot->counted;
-	client->reply_bytes = (client->reply_bytes * 7 + buf_len(&slot->out)) / 8;
+	size_t average = ((size_t)client->reply_bytes * 7 + buf_len(&slot->out)) / 8;
+	client->reply_bytes = average < UINT32_MAX ? (uint32_t)average : UINT32_MAX;
 	slot->counted = buf_len(&slot->out);
 }
 
@@ -185,12 +192,12 @@ static void
 take_done_slots(struct client *client)
 {
 	struct front *front = client->front;
-	struct buf *to = front->handling == client ? &front->out : &client->out;
+	struct buf *to = front->handling == client ? &front->out : &client_unfinished(client)->out;
 
-	while (client->first != NULL && client->first->is_done) {
-		struct slot *slot = client->first;
-		client->first = slot->next;
-		if (client->first == NULL)
+	while (client->last != NULL && client->last->next->is_done) {
+		struct slot *slot = client->last->next;
+		client->last->next = slot->next;
+		if (client->last == slot)
 			client->last = NULL;
 		client->slot_count--;
 		client->slot_bytes -= slot->counted;
@@ -213,7 +220,7 @@ slot_done(struct slot *slot)
 		return;
 	}
 	slot_account(slot);
-	if (client->first == slot) {
+	if (client->last->next == slot) {
 		take_done_slots(client);
 		client_mark_dirty(client);
 	}
@@ -224,7 +231,7 @@ client_stream(struct client *client)
 {
 	/* A session begins when nothing is owed, and is sent nothing while slots
 	 * wait: all that comes then are pushes, which belong to no place. */
-	return &client->out;
+	return &client_unfinished(client)->out;
 }
 
 void
@@ -240,8 +247,9 @@ client_reply(struct client *client)
 		buf_reset(&client->front->nowhere);
 		return &client->front->nowhere;
 	}
-	if (client->first == NULL)
-		return client->front->handling == client ? &client->front->out : &client->out;
+	if (client->last == NULL)
+		return client->front->handling == client ? &client->front->out
+							 : &client_unfinished(client)->out;
 	/* A reply that is known behind one that is not. What is written into it
 	 * counts when the command has been handled: see handle_command(). */
 	if (!client->last->is_done || client->last->is_mute) {

@@ -102,6 +102,6 @@ client_unblock(struct client *client, const struct request_parser *parser, struc
 	unblocking->call.end = end;
 	unblocking->id = id;
 	unblocking->is_error = is_error;
-	unblocking->link = client_session(client)->link;
+	unblocking->link = client_link(client);
 	roll_call_start(&unblocking->call, client);
 }

@@ -112,8 +112,7 @@ is_plain(struct client *client)
 
 	front_deny(front);
 	return session->is_authenticated && session->replies == REPLIES_ON &&
-	    client->redis == NULL && client->first == NULL && client->progress.at == 0 &&
-	    !front->denies_get;
+	    client->redis == NULL && client->last == NULL && !front->denies_get;
 }
 
 size_t

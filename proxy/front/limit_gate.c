@@ -13,26 +13,18 @@
 
 /* ---- who ---- */
 
-uint64_t
-limit_gate_peer(const struct sockaddr *peer)
+/* An IPv4 address, or the /64 of an IPv6 one: whoever has one address of that
+ * has all of them. */
+static uint64_t
+peer_of(const struct client *client)
 {
-	struct slice address = SLICE_NONE;
+	const char *ip = (const char *)client->peer.ip;
+	bool is_v4_in_v6 = client->peer.kind == PEER_V6 &&
+	    IN6_IS_ADDR_V4MAPPED((const struct in6_addr *)(const void *)client->peer.ip);
 
-	if (peer->sa_family == AF_INET) {
-		const struct in_addr *in = &((const struct sockaddr_in *)peer)->sin_addr;
-		if (ntohl(in->s_addr) >> 24 != 127)
-			address = slice_make((const char *)in, sizeof(*in));
-	} else if (peer->sa_family == AF_INET6) {
-		const struct in6_addr *in6 = &((const struct sockaddr_in6 *)peer)->sin6_addr;
-		const char *bytes = (const char *)in6;
-		bool is_v4 = IN6_IS_ADDR_V4MAPPED(in6);
-		if (!IN6_IS_ADDR_LOOPBACK(in6) && !(is_v4 && bytes[12] == 127))
-			/* Whoever has one address of a /64 has all of them. */
-			address = is_v4 ? slice_make(bytes + 12, 4) : slice_make(bytes, 8);
-	}
-	if (address.at == NULL)
-		return 0;
-	uint64_t who = hash_bytes(address);
+	uint64_t who = client->peer.kind == PEER_V6 && !is_v4_in_v6
+	    ? hash_bytes(slice_make(ip, 8))
+	    : hash_bytes(slice_make(is_v4_in_v6 ? ip + 12 : ip, 4));
 	return who != 0 ? who : 1;
 }
 
@@ -96,9 +88,9 @@ limit_gate_of_peer(struct client *client)
 	struct client_session *session = client_session(client);
 	int64_t retry_ns;
 
-	if (session->peer == 0 || session->is_peer_counted)
+	if (client->peer.is_local || session->is_peer_counted)
 		return LIMIT_PASSES;
-	if (!limits_allow(limits_of(client), LIMIT_PER_IP, session->peer, now_ns(client),
+	if (!limits_allow(limits_of(client), LIMIT_PER_IP, peer_of(client), now_ns(client),
 		&retry_ns) &&
 	    !is_in_multi(client))
 		return refuse_in_order(client, LIMIT_PER_IP, retry_ns);

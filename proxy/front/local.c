@@ -66,8 +66,7 @@ set_text(char **text, struct slice value)
 static void
 set_resp(struct client_session *session, int resp)
 {
-	session->resp = resp;
-	session->link.resp = resp;
+	session->resp = (uint8_t)resp;
 }
 
 static bool
@@ -84,7 +83,8 @@ do_reset(struct client *client, struct buf *out, const struct slice *argv, size_
 	(void)argv, (void)argc;
 	session_free(client_redis_session(client)); /* and the state with it */
 	set_resp(session, 2);
-	set_text(&session->name, SLICE_NONE);
+	if (session->extras != NULL)
+		set_text(&session->extras->name, SLICE_NONE);
 	session->is_authenticated = !needs_password(client);
 	if (session->replies == REPLIES_OFF) {
 		session->replies = REPLIES_ON;
@@ -193,7 +193,7 @@ set_name(struct client *client, struct buf *out, struct slice name)
 		    "ERR Client names cannot contain spaces, newlines or special characters.");
 		return false;
 	}
-	set_text(&client_session(client)->name, name);
+	set_text(&client_make_extras(client)->name, name);
 	return true;
 }
 

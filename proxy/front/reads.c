@@ -42,7 +42,7 @@ reads_question(struct client *client, struct slice key, struct question *questio
 {
 	const struct ladder_context *ladder = front_ladder(client_front(client));
 
-	*question = (struct question){ .key = key, .link = client_session(client)->link };
+	*question = (struct question){ .key = key, .link = client_link(client) };
 	question->map = maps_find(ladder->rules->maps, key, &question->id);
 	question->is_hash = question->map != NULL && question->map->settings->type == MAP_HASH;
 }

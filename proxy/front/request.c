@@ -78,7 +78,7 @@ command_of(struct client *client, const struct request_parser *parser,
 		.argc = parser->argc,
 		.raw = parser->raw,
 		.info = info,
-		.link = client_session(client)->link,
+		.link = client_link(client),
 	};
 }
 

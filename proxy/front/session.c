@@ -229,7 +229,7 @@ effect_of(struct client *client, const struct request_parser *parser,
 {
 	session_effect_of(parser, info, effect);
 	if (effect->verb == VERB_TRACKING)
-		effect->redirect = client_session(client)->redirect;
+		effect->redirect = client_extras(client)->redirect;
 }
 
 /* NULL: too many. */
