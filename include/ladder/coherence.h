@@ -44,6 +44,8 @@ enum coherence_mode coherence_mode_now(const struct coherence *coherence);
 MUST_CHECK bool coherence_publish(struct coherence *coherence, struct slice key);
 /* A fill of this key is being sent to Redis. */
 void coherence_note_fill(struct coherence *coherence, struct slice key);
+/* It has changed nothing. */
+void coherence_forget_fill(struct coherence *coherence, struct slice key);
 /* Keys dropped because somebody else had written them. */
 int64_t coherence_invalidations(const struct coherence *coherence);
 

@@ -38,6 +38,8 @@ void keeper_journal_changed(struct keeper *keeper);
 void keeper_publish(struct keeper *keeper, struct slice key);
 /* A fill of this key is about to be sent to Redis. */
 void keeper_note_fill(struct keeper *keeper, struct slice key);
+/* It has changed nothing there: what Redis tells of the key is news. */
+void keeper_forget_fill(struct keeper *keeper, struct slice key);
 enum coherence_mode keeper_coherence(const struct keeper *keeper);
 int64_t keeper_invalidations(const struct keeper *keeper);
 /* Whether Postgres's announcements are listened to; keys dropped for one. */

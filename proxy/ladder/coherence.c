@@ -406,6 +406,14 @@ coherence_note_fill(struct coherence *coherence, struct slice key)
 		own_fills_add(coherence->own_fills, key, clock_mono_ms());
 }
 
+void
+coherence_forget_fill(struct coherence *coherence, struct slice key)
+{
+	bool was_there = own_fills_take(coherence->own_fills, key, clock_mono_ms());
+
+	(void)was_there; /* or its five seconds are over */
+}
+
 bool
 coherence_publish(struct coherence *coherence, struct slice key)
 {

@@ -129,8 +129,10 @@ on_filled(struct redis_call *call, enum call_result result, struct slice reply)
 
 	/* Somebody has put another value there meanwhile, which is newer than
 	 * ours: memory is to ask for it. What else went wrong the link counts. */
-	if (result == CALL_ANSWERED && was_not_kept(reply))
+	if (result == CALL_ANSWERED && was_not_kept(reply)) {
+		keeper_forget_fill(fill->backends->keeper, key);
 		cache_expire(fill->backends->cache, key);
+	}
 	journal_release(fill->backends->journal, key);
 	keeper_journal_changed(fill->backends->keeper); /* it may have waited for this */
 	free(fill);

@@ -240,6 +240,13 @@ keeper_note_fill(struct keeper *keeper, struct slice key)
 		coherence_note_fill(keeper->coherence, key);
 }
 
+void
+keeper_forget_fill(struct keeper *keeper, struct slice key)
+{
+	if (keeper->coherence != NULL)
+		coherence_forget_fill(keeper->coherence, key);
+}
+
 enum coherence_mode
 keeper_coherence(const struct keeper *keeper)
 {
