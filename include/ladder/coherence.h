@@ -30,6 +30,8 @@ struct coherence *coherence_new(struct event_base *base, struct evdns_base *dns,
     struct backends *backends, const struct rules *rules, struct redis_metrics *metrics);
 void coherence_free(struct coherence *coherence);
 
+/* After a reload; the old ones stay until exit. */
+void coherence_set_rules(struct coherence *coherence, const struct rules *rules);
 /* Redis has gone, or is back. */
 void coherence_on_breaker(struct coherence *coherence);
 /* Sends what coherence_publish() has gathered. */

@@ -23,6 +23,8 @@ struct verifier_calls {
 struct verifier *verifier_new(struct event_base *base, struct cache *cache, const struct maps *maps,
     const struct verifier_calls *calls);
 void verifier_free(struct verifier *verifier);
+/* After a reload; the old ones stay until exit. */
+void verifier_set_maps(struct verifier *verifier, const struct maps *maps);
 
 void verifier_suspect(struct verifier *verifier, struct slice key);
 /* A PING was sent: its answer is one of those to come. */

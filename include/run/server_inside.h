@@ -53,6 +53,7 @@ struct server {
 void server_add_rules(struct server *server, struct settings *settings);
 const struct settings *server_settings(const struct server *server);
 struct breaker_policy server_breaker_policy(const struct settings *settings);
+struct cache_limits server_cache_limits(const struct settings *settings);
 /* Reads the settings again, and what they name. All of it is good, or nothing
  * changes; either way the log says so. */
 void server_reload(struct server *server);

@@ -76,6 +76,9 @@ struct cache_lease {
 
 struct cache *cache_new(const struct cache_limits *limits);
 void cache_free(struct cache *cache);
+/* New bounds: what is beyond them goes at once. Its kind of eviction stays. Any
+ * thread. */
+void cache_set_limits(struct cache *cache, const struct cache_limits *limits);
 
 /*
  * Looks a key up and, on FRESH and STALE, hands over a copy of its entry with

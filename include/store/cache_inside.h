@@ -67,7 +67,8 @@ struct shard {
 };
 
 struct cache {
-	struct cache_limits limits;
+	_Atomic int64_t max_entries, max_memory_bytes, max_value_bytes; /* see cache_limits */
+	enum cache_eviction eviction;
 	unsigned shard_count; /* a power of two */
 	unsigned leases_a_shard;
 	_Atomic int64_t entries, bytes, evictions;

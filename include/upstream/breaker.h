@@ -94,6 +94,9 @@ void breaker_probe_succeeded(struct breaker *breaker, int64_t now_ms);
 void breaker_probe_failed(struct breaker *breaker, int64_t now_ms, enum failure_kind kind,
     const char *reason);
 
+/* What it failed for may have been mended: an OPEN one is asked at once. */
+void breaker_ask_now(struct breaker *breaker, int64_t now_ms);
+
 /* For drills: holds it OPEN or CLOSED until BREAKER_AUTO. */
 void breaker_force(struct breaker *breaker, enum breaker_force force, int64_t now_ms);
 

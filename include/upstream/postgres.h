@@ -78,7 +78,8 @@ struct postgres *postgres_new(struct event_base *base, struct evdns_base *dns,
     const struct settings *settings, struct breaker *breaker, struct postgres_metrics *metrics);
 void postgres_free(struct postgres *postgres); /* lookups under way are done as FAILED */
 
-/* After a reload: the new budget, bounds and maps from now on. */
+/* After a reload: the new budget, bounds and maps from now on; new connections
+ * log in as the new url says, unless it names another place. */
 void postgres_set_settings(struct postgres *postgres, const struct settings *settings);
 
 /* To be called when the breaker has changed, on the owner's thread, also from
@@ -89,6 +90,10 @@ void postgres_on_breaker(struct postgres *postgres);
 /* Whether the map's query was seen to return a column named valid_until.
  * Any thread, between postgres_new() and postgres_free(). */
 bool postgres_map_has_valid_until(const struct postgres *postgres, const struct map_settings *map);
+
+/* Whether two URLs name the same database, however they log in; two that are
+ * empty or unusable do, too. */
+MUST_CHECK bool postgres_url_is_same_place(const char *a, const char *b);
 
 /*
  * Whether a URL is usable, and the conninfo that libpq takes: query

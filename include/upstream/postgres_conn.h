@@ -42,7 +42,7 @@ struct postgres_conn_events {
 
 /* Starts connecting at once. Everything passed in must outlive it. */
 struct postgres_conn *postgres_conn_new(struct event_base *base, struct evdns_base *dns,
-    const struct postgres_target *target, struct canceller *canceller, int64_t connect_ms,
+    struct postgres_target *target, struct canceller *canceller, int64_t connect_ms,
     const struct postgres_conn_events *events, void *arg);
 /* Closes at once, no event comes any more. NULL is fine. */
 void postgres_conn_free(struct postgres_conn *conn);

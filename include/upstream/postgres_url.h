@@ -15,7 +15,9 @@ struct postgres_host {
 	char *port;    /* "" for the default */
 };
 
+/* Counted, one thread's, and never changes. */
 struct postgres_target {
+	int refs;
 	PQconninfoOption *options;
 	struct postgres_host *hosts; /* in the order of the conninfo */
 	size_t host_count;           /* 0: libpq's default unix socket */
@@ -30,7 +32,12 @@ MUST_CHECK struct postgres_target *postgres_target_new(const char *conninfo, cha
 /* Of a setting's URL, cleaned; NULL when it is empty, or cannot be used: then,
  * and where something was left out, the log says so. */
 MUST_CHECK struct postgres_target *postgres_target_of(const char *url, const char *setting);
-void postgres_target_free(struct postgres_target *target);
+struct postgres_target *postgres_target_ref(struct postgres_target *target);
+void postgres_target_unref(struct postgres_target *target);
+
+/* The same database, whoever asks for it and however it proves itself. */
+MUST_CHECK bool postgres_target_is_same_place(const struct postgres_target *a,
+    const struct postgres_target *b);
 
 /* Whether libpq would have to look this host's name up. */
 bool postgres_host_needs_resolving(const struct postgres_host *host);

@@ -26,9 +26,9 @@ enum greeting_await {
 
 struct redis_greeting {
 	/* Filled in by the caller: */
-	const struct redis_target *target;
-	const char *name; /* NULL: none */
-	int resp_version; /* 2 or 3 */
+	struct redis_access *access; /* the caller's reference */
+	const char *name;            /* NULL: none */
+	int resp_version;            /* 2 or 3 */
 	int database;
 	/* Found out: */
 	int64_t client_id; /* 0: Redis did not say */

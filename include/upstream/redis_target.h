@@ -5,20 +5,20 @@
 #ifndef SIDECAR_UPSTREAM_REDIS_TARGET_H
 #define SIDECAR_UPSTREAM_REDIS_TARGET_H
 
-#include "base/slice.h"
+#include <pthread.h>
 
-typedef struct ssl_ctx_st SSL_CTX;
+#include "upstream/redis_access.h"
 
-/* Never changes once made; any thread may read it. */
+/* Never changes once made, but for its access; any thread may read it. */
 struct redis_target {
 	char *host; /* NULL for a unix socket; IPv6 without its brackets */
 	int port;
-	char *path;     /* of the unix socket, else NULL */
-	char *user;     /* NULL: default */
-	char *password; /* NULL: none; a secret, and may hold any byte */
-	size_t password_len;
+	char *path; /* of the unix socket, else NULL */
 	int database;
-	SSL_CTX *tls; /* NULL: plain; verifies the chain; shared by all connections */
+	bool is_tls;
+
+	pthread_mutex_t lock;
+	struct redis_access *access; /* under the lock; see redis_target_access() */
 };
 
 /*
@@ -40,6 +40,17 @@ struct redis_target {
 MUST_CHECK struct redis_target *redis_target_new(const char *url, const char *token,
     const char *ca_file, char *error, size_t error_size);
 void redis_target_free(struct redis_target *target);
+
+/* One reference to the access of the moment, for one connection: pay back
+ * with redis_access_unref(). Any thread. */
+struct redis_access *redis_target_access(const struct redis_target *target);
+
+/*
+ * Takes the access of `newer`: connections made from now on log in with it,
+ * and trust its CA. False, and nothing has changed: that is another place,
+ * another database, or TLS where there was none. Any thread.
+ */
+MUST_CHECK bool redis_target_renew(struct redis_target *target, const struct redis_target *newer);
 
 /* "rediss://example.com:6379", without user and password, for logs. */
 void redis_target_name(const struct redis_target *target, char *text, size_t size);

@@ -37,7 +37,7 @@ begin_key(struct slice key, void *arg)
 	const struct write_under_way *write = arg;
 	struct session *session = write->session;
 	struct backends *backends = session_ladder(session)->backends;
-	struct written_key written = { key.len, { EXPIRY_NONE } };
+	struct written_key written = { key.len, { .kind = EXPIRY_NONE } };
 
 	if (write->expiry.kind != EXPIRY_NONE && slice_equal(key, write->expiry.key))
 		written.expiry = write->expiry;

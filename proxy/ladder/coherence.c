@@ -341,6 +341,20 @@ coherence_on_breaker(struct coherence *coherence)
 		lose(coherence);
 }
 
+void
+coherence_set_rules(struct coherence *coherence, const struct rules *rules)
+{
+	const char *before = coherence->rules->settings->cache.keys;
+	bool tracks_others = strcmp(before, rules->settings->cache.keys) != 0;
+
+	coherence->rules = rules;
+	verifier_set_maps(coherence->verifier, rules->maps);
+	if (tracks_others && coherence->conn != NULL) { /* it is told once a connection */
+		lose(coherence);
+		connect_now(coherence);
+	}
+}
+
 struct coherence *
 coherence_new(struct event_base *base, struct evdns_base *dns, struct backends *backends,
     const struct rules *rules, struct redis_metrics *metrics)

@@ -317,6 +317,8 @@ on_rules(struct letter *letter)
 	row_changes_set_rules(keeper->changes, change->rules);
 	if (keeper->prober != NULL)
 		prober_set_times(keeper->prober, &times);
+	if (keeper->coherence != NULL)
+		coherence_set_rules(keeper->coherence, change->rules);
 	free(change);
 }
 

@@ -166,6 +166,12 @@ verifier_new(struct event_base *base, struct cache *cache, const struct maps *ma
 }
 
 void
+verifier_set_maps(struct verifier *verifier, const struct maps *maps)
+{
+	verifier->maps = maps;
+}
+
+void
 verifier_free(struct verifier *verifier)
 {
 	verifier_clear(verifier);

@@ -56,13 +56,7 @@ make_backends(struct server *server)
 {
 	const struct settings *settings = server_settings(server);
 	struct breaker_policy policy = server_breaker_policy(settings);
-	struct cache_limits limits = {
-		.max_entries = settings->cache.max_entries,
-		.max_memory_bytes = settings->cache.max_memory,
-		.max_value_bytes = settings->cache.max_value,
-		.eviction =
-		    settings->cache.eviction == EVICTION_LRU ? CACHE_EVICT_LRU : CACHE_EVICT_S3FIFO,
-	};
+	struct cache_limits limits = server_cache_limits(settings);
 	uint64_t seeds[2];
 
 	random_bytes(seeds, sizeof(seeds));

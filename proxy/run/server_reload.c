@@ -8,6 +8,7 @@
 #include <openssl/ssl.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "front/tls_context.h"
 #include "ladder/keeper.h"
@@ -16,6 +17,7 @@
 #include "run/server_inside.h"
 #include "run/worker.h"
 #include "store/snapshot.h"
+#include "upstream/postgres.h"
 
 /* ---- what a reload replaces ---- */
 
@@ -27,6 +29,18 @@ server_breaker_policy(const struct settings *settings)
 		.failure_rate = settings->breaker.failure_rate,
 		.open_ms = settings->breaker.open_ms,
 		.max_open_ms = settings->breaker.max_open_ms,
+	};
+}
+
+struct cache_limits
+server_cache_limits(const struct settings *settings)
+{
+	return (struct cache_limits){
+		.max_entries = settings->cache.max_entries,
+		.max_memory_bytes = settings->cache.max_memory,
+		.max_value_bytes = settings->cache.max_value,
+		.eviction =
+		    settings->cache.eviction == EVICTION_LRU ? CACHE_EVICT_LRU : CACHE_EVICT_S3FIFO,
 	};
 }
 
@@ -49,11 +63,17 @@ server_settings(const struct server *server)
 
 /* ---- the reload ---- */
 
+struct reload {
+	bool moves_redis, moves_postgres; /* to another place: not while it serves */
+};
+
 static void
-log_setting_change(const char *name, bool takes_effect, void *arg)
+say_change(const char *name, bool takes_effect, void *arg)
 {
-	(void)arg;
-	if (takes_effect)
+	const struct reload *reload = arg;
+
+	if (takes_effect && !(reload->moves_redis && strcmp(name, "redis.url") == 0) &&
+	    !(reload->moves_postgres && strcmp(name, "postgres.url") == 0))
 		log_info("reload: %s has changed", name);
 	else
 		log_warn("reload: %s needs a restart to take effect", name);
@@ -72,36 +92,78 @@ take_certificate(struct server *server, struct preflight *found)
 	SSL_CTX_free(old);
 }
 
-void
-server_reload(struct server *server)
+/* Connections that stand have logged in, and stay. False: another Redis. */
+static bool
+take_redis_access(struct server *server, const struct preflight *found)
 {
-	char error[SETTINGS_ERROR_SIZE];
-	struct settings *settings = settings_load(server->arguments->file,
-	    server->arguments->overrides, server->arguments->override_count, error, sizeof(error));
+	struct redis_target *target = server->backends.redis_target;
 
-	if (settings == NULL) {
-		log_error("reload refused, nothing has changed: %s", error);
-		return;
-	}
-	struct preflight found;
-	if (!preflight_make(settings, &found, error, sizeof(error))) {
-		log_error("reload refused, nothing has changed: %s", error);
-		settings_free(settings);
-		return;
-	}
-	settings_compare(server_settings(server), settings, log_setting_change, NULL);
-	take_certificate(server, &found);
-	preflight_drop(&found);
+	if (target == NULL || found->redis_target == NULL)
+		return target == found->redis_target;
+	return redis_target_renew(target, found->redis_target);
+}
+
+/* The place is that of the start, whatever was wished for since. */
+static bool
+is_same_postgres(const struct server *server, const struct settings *settings)
+{
+	const struct rules_age *first = server->rules;
+
+	while (first->older != NULL)
+		first = first->older;
+	return postgres_url_is_same_place(first->rules.settings->postgres.url,
+	    settings->postgres.url);
+}
+
+/* What was down for a wrong password may be up with the new one. */
+static void
+ask_backends(struct server *server)
+{
+	breaker_ask_now(server->backends.redis, clock_mono_ms());
+	breaker_ask_now(server->backends.postgres, clock_mono_ms());
+	keeper_on_breaker(server->backends.keeper, server->backends.redis);
+}
+
+static void
+put_in_place(struct server *server, struct settings *settings)
+{
+	struct breaker_policy policy = server_breaker_policy(settings);
+	struct cache_limits limits = server_cache_limits(settings);
+
 	server_add_rules(server, settings);
 	log_setup((enum log_level)settings->server.log_level,
 	    (enum log_format)settings->server.log_format);
-	struct breaker_policy policy = server_breaker_policy(settings);
 	breaker_set_policy(server->backends.redis, &policy);
 	breaker_set_policy(server->backends.postgres, &policy);
+	cache_set_limits(server->backends.cache, &limits);
 	snapshot_set_every(server->snapshot, settings->snapshot.every_ms);
 	limits_set(server->backends.limits, settings->limits.per_user, settings->limits.per_ip);
 	keeper_set_rules(server->backends.keeper, &server->rules->rules);
 	for (size_t i = 0; i < server->census.worker_count; i++)
 		worker_set_rules(server->workers[i], &server->rules->rules);
+	ask_backends(server);
+}
+
+void
+server_reload(struct server *server)
+{
+	char error[SETTINGS_ERROR_SIZE];
+	struct preflight found;
+	struct settings *settings = settings_load(server->arguments->file,
+	    server->arguments->overrides, server->arguments->override_count, error, sizeof(error));
+
+	if (settings == NULL || !preflight_make(settings, &found, error, sizeof(error))) {
+		log_error("reload refused, nothing has changed: %s", error);
+		settings_free(settings);
+		return;
+	}
+	struct reload reload = {
+		.moves_redis = !take_redis_access(server, &found),
+		.moves_postgres = !is_same_postgres(server, settings),
+	};
+	settings_compare(server_settings(server), settings, say_change, &reload);
+	take_certificate(server, &found);
+	preflight_drop(&found);
+	put_in_place(server, settings);
 	log_info("reload done");
 }

@@ -36,7 +36,8 @@ cache_new(const struct cache_limits *limits)
 	if (cache == NULL)
 		abort();
 	memset(cache, 0, size);
-	cache->limits = *limits;
+	cache_set_limits(cache, limits);
+	cache->eviction = limits->eviction;
 	cache->shard_count = shards;
 	cache_init_order(cache);
 	cache->leases_a_shard = LEASE_SLOTS / shards;
@@ -168,7 +169,9 @@ keep_exact_validity(const struct entry *old, struct cache_value *value)
 static bool
 is_too_large(const struct cache *cache, const struct cache_value *value)
 {
-	return value->bytes != NULL && (int64_t)value->bytes->len > cache->limits.max_value_bytes;
+	return value->bytes != NULL &&
+	    (int64_t)value->bytes->len >
+	    atomic_load_explicit(&((struct cache *)cache)->max_value_bytes, memory_order_relaxed);
 }
 
 static struct expiry *

@@ -41,6 +41,8 @@
 
 #define GHOST_WAYS 8
 
+#define STEPS_A_TURN 64 /* in one shard, by new bounds; then its readers may go on */
+
 /*
  * A ghost is one number: 13 bits of the key's hash, why it left, and how many
  * had left that queue before it (17 bits: its age is the distance to now).
@@ -127,7 +129,7 @@ move(struct shard *shard, struct entry *entry, enum queue_name name)
 static bool
 is_lru(const struct cache *cache)
 {
-	return cache->limits.eviction == CACHE_EVICT_LRU;
+	return cache->eviction == CACHE_EVICT_LRU;
 }
 
 void
@@ -268,9 +270,9 @@ bool
 cache_is_over_bounds(const struct cache *cache)
 {
 	return atomic_load_explicit(&cache->entries, memory_order_relaxed) >
-	    cache->limits.max_entries ||
+	    atomic_load_explicit(&cache->max_entries, memory_order_relaxed) ||
 	    atomic_load_explicit(&cache->bytes, memory_order_relaxed) >
-	    cache->limits.max_memory_bytes;
+	    atomic_load_explicit(&cache->max_memory_bytes, memory_order_relaxed);
 }
 
 static uint32_t
@@ -310,21 +312,29 @@ is_given_a_chance(const struct cache *cache, struct shard *shard, struct entry *
 	return true;
 }
 
+/* One leaves, or is given a chance. False: there is none. */
+static bool
+evict_step(struct cache *cache, struct shard *shard, const struct entry *spared)
+{
+	struct entry *entry = oldest_but(cache, shard, spared);
+
+	if (entry == NULL)
+		return false;
+	if (is_given_a_chance(cache, shard, entry))
+		return true;
+	if (!is_lru(cache))
+		remember(shard, entry->hash,
+		    entry->queue == QUEUE_MAIN ? GHOST_MAIN : GHOST_PROBATION);
+	shard_remove(cache, shard, entry);
+	atomic_fetch_add_explicit(&cache->evictions, 1, memory_order_relaxed);
+	return true;
+}
+
 void
 shard_evict(struct cache *cache, struct shard *shard, const struct entry *spared)
 {
-	while (cache_is_over_bounds(cache)) {
-		struct entry *entry = oldest_but(cache, shard, spared);
-		if (entry == NULL)
-			break;
-		if (is_given_a_chance(cache, shard, entry))
-			continue;
-		if (!is_lru(cache))
-			remember(shard, entry->hash,
-			    entry->queue == QUEUE_MAIN ? GHOST_MAIN : GHOST_PROBATION);
-		shard_remove(cache, shard, entry);
-		atomic_fetch_add_explicit(&cache->evictions, 1, memory_order_relaxed);
-	}
+	while (cache_is_over_bounds(cache) && evict_step(cache, shard, spared))
+		;
 }
 
 void
@@ -339,4 +349,30 @@ cache_evict_elsewhere(struct cache *cache, uint64_t hash)
 		shard_evict(cache, shard, NULL);
 		pthread_mutex_unlock(&shard->lock);
 	}
+}
+
+/* A few steps in each shard at a time, so that all give their share. */
+static void
+evict_evenly(struct cache *cache)
+{
+	while (cache_is_over_bounds(cache) && atomic_load(&cache->entries) > 0) {
+		for (unsigned i = 0; i < cache->shard_count; i++) {
+			struct shard *shard = &cache->shards[i];
+			pthread_mutex_lock(&shard->lock);
+			for (int n = 0; n < STEPS_A_TURN && cache_is_over_bounds(cache); n++) {
+				if (!evict_step(cache, shard, NULL))
+					break;
+			}
+			pthread_mutex_unlock(&shard->lock);
+		}
+	}
+}
+
+void
+cache_set_limits(struct cache *cache, const struct cache_limits *limits)
+{
+	atomic_store(&cache->max_entries, limits->max_entries);
+	atomic_store(&cache->max_memory_bytes, limits->max_memory_bytes);
+	atomic_store(&cache->max_value_bytes, limits->max_value_bytes);
+	evict_evenly(cache);
 }

@@ -285,6 +285,17 @@ breaker_probe_failed(struct breaker *breaker, int64_t now_ms, enum failure_kind 
 }
 
 void
+breaker_ask_now(struct breaker *breaker, int64_t now_ms)
+{
+	pthread_mutex_lock(&breaker->lock);
+	if (breaker_state(breaker) == BREAKER_OPEN && breaker->force == BREAKER_AUTO) {
+		backoff_reset(&breaker->backoff);
+		breaker->probe_at_ms = now_ms;
+	}
+	pthread_mutex_unlock(&breaker->lock);
+}
+
+void
 breaker_force(struct breaker *breaker, enum breaker_force force, int64_t now_ms)
 {
 	struct change change = { 0 };

@@ -128,13 +128,31 @@ postgres_free(struct postgres *pool)
 	event_free(pool->wake);
 	deadlines_free(pool->deadlines);
 	canceller_free(pool->canceller);
-	postgres_target_free(pool->target);
+	postgres_target_unref(pool->target);
 	free(pool);
+}
+
+/* Connections that stand have logged in, and stay. */
+static void
+renew_target(struct postgres *pool, const char *url)
+{
+	struct postgres_target *target = postgres_target_of(url, "url");
+
+	if (target == NULL || pool->target == NULL ||
+	    !postgres_target_is_same_place(pool->target, target)) {
+		postgres_target_unref(target);
+		return;
+	}
+	postgres_target_unref(pool->target);
+	pool->target = target;
 }
 
 void
 postgres_set_settings(struct postgres *pool, const struct settings *settings)
 {
+	if (pool->settings != NULL &&
+	    strcmp(pool->settings->postgres.url, settings->postgres.url) != 0)
+		renew_target(pool, settings->postgres.url);
 	pool->settings = settings;
 	for (size_t i = 0; i < settings->map_count; i++)
 		queue_of_map(pool, &settings->maps[i]);

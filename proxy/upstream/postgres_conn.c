@@ -29,7 +29,7 @@ struct postgres_conn {
 	enum conn_state state;
 	struct event_base *base;
 	struct evdns_base *dns;
-	const struct postgres_target *target;
+	struct postgres_target *target;
 	struct canceller *canceller;
 	const struct postgres_conn_events *events;
 	void *arg;
@@ -79,15 +79,15 @@ arm(struct event *timer, int64_t wait_ms)
 }
 
 struct postgres_conn *
-postgres_conn_new(struct event_base *base, struct evdns_base *dns,
-    const struct postgres_target *target, struct canceller *canceller, int64_t connect_ms,
-    const struct postgres_conn_events *events, void *arg)
+postgres_conn_new(struct event_base *base, struct evdns_base *dns, struct postgres_target *target,
+    struct canceller *canceller, int64_t connect_ms, const struct postgres_conn_events *events,
+    void *arg)
 {
 	struct postgres_conn *conn = alloc_zero(sizeof(*conn));
 
 	conn->base = base;
 	conn->dns = dns;
-	conn->target = target;
+	conn->target = postgres_target_ref(target);
 	conn->canceller = canceller;
 	conn->connect_ms = connect_ms;
 	conn->connect_by_ms = clock_mono_ms() + connect_ms;
@@ -131,6 +131,7 @@ postgres_conn_free(struct postgres_conn *conn)
 		return;
 	let_go(conn);
 	event_free(conn->timer);
+	postgres_target_unref(conn->target);
 	free(conn);
 }
 

@@ -229,7 +229,7 @@ postgres_listen_free(struct postgres_listen *listen)
 		return;
 	postgres_conn_free(listen->conn);
 	canceller_free(listen->canceller);
-	postgres_target_free(listen->target);
+	postgres_target_unref(listen->target);
 	event_free(listen->timer);
 	free(listen);
 }

@@ -218,6 +218,7 @@ postgres_target_new(const char *conninfo, char *error, size_t error_size)
 	struct postgres_target *target = alloc_zero(sizeof(*target));
 	char *message = NULL;
 
+	target->refs = 1;
 	target->options = PQconninfoParse(conninfo, &message);
 	if (target->options == NULL) {
 		copy_before_quote(error, error_size, message != NULL ? message : "no memory");
@@ -234,7 +235,7 @@ postgres_target_new(const char *conninfo, char *error, size_t error_size)
 	name_target(target);
 	return target;
 bad:
-	postgres_target_free(target);
+	postgres_target_unref(target);
 	return NULL;
 }
 
@@ -257,10 +258,17 @@ postgres_target_of(const char *url, const char *setting)
 	return target;
 }
 
-void
-postgres_target_free(struct postgres_target *target)
+struct postgres_target *
+postgres_target_ref(struct postgres_target *target)
 {
-	if (target == NULL)
+	target->refs++;
+	return target;
+}
+
+void
+postgres_target_unref(struct postgres_target *target)
+{
+	if (target == NULL || --target->refs > 0)
 		return;
 	for (size_t i = 0; i < target->host_count; i++) {
 		free(target->hosts[i].name);
@@ -282,4 +290,42 @@ postgres_host_needs_resolving(const struct postgres_host *host)
 	return host->address[0] == '\0' && host->name[0] != '\0' && host->name[0] != '/' &&
 	    host->name[0] != '@' && inet_pton(AF_INET, host->name, address) != 1 &&
 	    inet_pton(AF_INET6, host->name, address) != 1;
+}
+
+bool
+postgres_target_is_same_place(const struct postgres_target *a, const struct postgres_target *b)
+{
+	/* The name has hosts, ports and the database in it. */
+	if (a->host_count != b->host_count || strcmp(a->name, b->name) != 0)
+		return false;
+	for (size_t i = 0; i < a->host_count; i++) {
+		if (strcmp(a->hosts[i].address, b->hosts[i].address) != 0)
+			return false;
+	}
+	return true;
+}
+
+static struct postgres_target *
+target_of_url(const char *url)
+{
+	struct postgres_target *target = NULL;
+	char *conninfo, error[160];
+
+	if (url[0] != '\0' && postgres_clean_url(url, &conninfo, NULL, 0, error, sizeof(error))) {
+		target = postgres_target_new(conninfo, error, sizeof(error));
+		free(conninfo);
+	}
+	return target;
+}
+
+bool
+postgres_url_is_same_place(const char *a, const char *b)
+{
+	struct postgres_target *left = target_of_url(a), *right = target_of_url(b);
+	bool is_same = left == NULL || right == NULL ? left == right
+						     : postgres_target_is_same_place(left, right);
+
+	postgres_target_unref(left);
+	postgres_target_unref(right);
+	return is_same;
 }

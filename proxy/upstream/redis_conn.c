@@ -94,7 +94,7 @@ redis_conn_new(struct event_base *base, struct evdns_base *dns, const struct red
 	conn->arg = arg;
 	conn->state = CONN_DIALLING;
 	conn->greeting = (struct redis_greeting){
-		.target = target,
+		.access = redis_target_access(target),
 		.name = options->client_name,
 		.resp_version = options->resp_version,
 		.database = options->database >= 0 ? options->database : target->database,
@@ -142,6 +142,7 @@ redis_conn_free(struct redis_conn *conn)
 	if (conn->depth > 0)
 		return;
 	buf_free(&conn->in);
+	redis_access_unref(conn->greeting.access);
 	free(conn);
 }
 
@@ -348,10 +349,9 @@ hand_up(struct redis_conn *conn)
 static void
 fail_as_closed(struct redis_conn *conn)
 {
-	/* Redis's TLS port hangs up on plain text, and its alert is lost with
-	 * the reset. */
-	if (conn->state == CONN_GREETING && conn->target->tls == NULL &&
-	    conn->target->path == NULL && conn->greeting.await == AWAIT_HELLO)
+	/* Redis's TLS port hangs up on plain text; its alert is lost with the reset. */
+	if (conn->state == CONN_GREETING && !conn->target->is_tls && conn->target->path == NULL &&
+	    conn->greeting.await == AWAIT_HELLO)
 		redis_fail(&conn->failure, FAILURE_LOST,
 		    "connection closed by Redis at HELLO (does it expect rediss://?)");
 	fail(conn);

@@ -186,7 +186,7 @@ watch(struct redis_dial *dial, enum socket_step wanted)
 static void
 connected(struct redis_dial *dial)
 {
-	if (dial->target->tls == NULL) {
+	if (!dial->target->is_tls) {
 		finish(dial, true);
 		return;
 	}

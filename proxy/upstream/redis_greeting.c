@@ -20,24 +20,24 @@ append_command(struct buf *out, const struct slice *words, int count)
 }
 
 static struct slice
-password_of(const struct redis_target *target)
+password_of(const struct redis_access *access)
 {
-	return slice_make(target->password, target->password_len);
+	return slice_make(access->password, access->password_len);
 }
 
 static void
 say_hello(struct redis_greeting *greeting, struct buf *out)
 {
-	const struct redis_target *target = greeting->target;
+	const struct redis_access *access = greeting->access;
 	struct slice words[MAX_WORDS];
 	int count = 0;
 
 	words[count++] = SLICE("HELLO");
 	words[count++] = greeting->resp_version == 3 ? SLICE("3") : SLICE("2");
-	if (target->password != NULL) {
+	if (access->password != NULL) {
 		words[count++] = SLICE("AUTH");
-		words[count++] = slice_of(target->user != NULL ? target->user : "default");
-		words[count++] = password_of(target);
+		words[count++] = slice_of(access->user != NULL ? access->user : "default");
+		words[count++] = password_of(access);
 	}
 	if (greeting->name != NULL && !greeting->is_name_refused) {
 		words[count++] = SLICE("SETNAME");
@@ -50,10 +50,10 @@ say_hello(struct redis_greeting *greeting, struct buf *out)
 static void
 say_auth(struct redis_greeting *greeting, struct buf *out)
 {
-	const char *user = greeting->target->user;
+	const char *user = greeting->access->user;
 	bool has_user = user != NULL && strcmp(user, "default") != 0;
-	struct slice with_user[] = { SLICE("AUTH"), slice_of(user), password_of(greeting->target) };
-	struct slice alone[] = { SLICE("AUTH"), password_of(greeting->target) };
+	struct slice with_user[] = { SLICE("AUTH"), slice_of(user), password_of(greeting->access) };
+	struct slice alone[] = { SLICE("AUTH"), password_of(greeting->access) };
 
 	append_command(out, has_user ? with_user : alone, has_user ? 3 : 2);
 }
@@ -104,7 +104,7 @@ is_needed(const struct redis_greeting *greeting, enum greeting_await await)
 	case AWAIT_HELLO:
 		return true;
 	case AWAIT_AUTH:
-		return greeting->is_hello_unknown && greeting->target->password != NULL;
+		return greeting->is_hello_unknown && greeting->access->password != NULL;
 	case AWAIT_NAME:
 		return greeting->name != NULL &&
 		    (greeting->is_hello_unknown || greeting->is_name_refused);

@@ -194,8 +194,10 @@ static enum socket_step
 start_tls(struct redis_socket *socket, const struct redis_target *target,
     struct redis_failure *failure)
 {
-	SSL *ssl = SSL_new(target->tls);
+	struct redis_access *access = redis_target_access(target);
+	SSL *ssl = SSL_new(access->tls);
 
+	redis_access_unref(access); /* the connection has its own of what it needs */
 	if (ssl == NULL || !set_identity(ssl, target->host)) {
 		redis_fail(failure, FAILURE_TLS, "TLS cannot be set up for this host name");
 		SSL_free(ssl);

@@ -7,15 +7,13 @@
 
 #include <arpa/inet.h>
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 
 #include <openssl/crypto.h>
-#include <openssl/err.h>
-#include <openssl/ssl.h>
 
 #include "base/alloc.h"
 #include "base/log.h"
@@ -54,7 +52,6 @@ static fault read_user_info(struct redis_target *target, const struct parts *par
 static fault read_address(struct redis_target *target, const struct parts *parts);
 static fault read_database(struct redis_target *target, const struct parts *parts);
 static fault read_query(struct redis_target *target, struct slice query);
-static fault make_tls(struct redis_target *target, const char *ca_file);
 
 /* Values from .env files come with their line's end, or a space before it. */
 static struct slice
@@ -79,6 +76,8 @@ redis_target_new(const char *url, const char *token, const char *ca_file, char *
 	struct parts parts = { 0 };
 	fault wrong;
 
+	pthread_mutex_init(&target->lock, NULL);
+	target->access = redis_access_new();
 	wrong = split(trimmed(url), &parts);
 	if (wrong == NULL)
 		wrong = read_user_info(target, &parts, trimmed(token));
@@ -89,7 +88,8 @@ redis_target_new(const char *url, const char *token, const char *ca_file, char *
 	if (wrong == NULL)
 		wrong = read_query(target, parts.query);
 	if (wrong == NULL && (parts.scheme == SCHEME_REDISS || parts.scheme == SCHEME_HTTPS))
-		wrong = make_tls(target, ca_file);
+		wrong = redis_access_make_tls(target->access, ca_file);
+	target->is_tls = target->access->tls != NULL;
 	if (wrong == NULL)
 		return target;
 	snprintf(error, error_size, "%s", wrong);
@@ -102,14 +102,45 @@ redis_target_free(struct redis_target *target)
 {
 	if (target == NULL)
 		return;
-	if (target->password != NULL)
-		OPENSSL_cleanse(target->password, target->password_len);
-	SSL_CTX_free(target->tls);
+	redis_access_unref(target->access);
+	pthread_mutex_destroy(&target->lock);
 	free(target->host);
 	free(target->path);
-	free(target->user);
-	free(target->password);
 	free(target);
+}
+
+struct redis_access *
+redis_target_access(const struct redis_target *target)
+{
+	struct redis_target *locked = (struct redis_target *)target;
+
+	pthread_mutex_lock(&locked->lock);
+	struct redis_access *access = locked->access;
+	atomic_fetch_add(&access->refs, 1);
+	pthread_mutex_unlock(&locked->lock);
+	return access;
+}
+
+static bool
+is_equal(const char *a, const char *b)
+{
+	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+bool
+redis_target_renew(struct redis_target *target, const struct redis_target *newer)
+{
+	if (!is_equal(target->host, newer->host) || !is_equal(target->path, newer->path) ||
+	    target->port != newer->port || target->database != newer->database ||
+	    target->is_tls != newer->is_tls)
+		return false;
+	struct redis_access *access = redis_target_access(newer);
+	pthread_mutex_lock(&target->lock);
+	struct redis_access *old = target->access;
+	target->access = access;
+	pthread_mutex_unlock(&target->lock);
+	redis_access_unref(old);
+	return true;
 }
 
 void
@@ -121,7 +152,7 @@ redis_target_name(const struct redis_target *target, char *text, size_t size)
 		snprintf(text, size, "unix://%s", target->path);
 	else
 		snprintf(text, size, is_ipv6 ? "%s://[%s]:%d" : "%s://%s:%d",
-		    target->tls != NULL ? "rediss" : "redis", target->host, target->port);
+		    target->is_tls ? "rediss" : "redis", target->host, target->port);
 }
 
 static struct slice
@@ -233,11 +264,11 @@ decode(struct slice text, char **out, size_t *out_len)
 static void
 set_password(struct redis_target *target, struct slice password)
 {
-	if (target->password != NULL)
-		OPENSSL_cleanse(target->password, target->password_len);
-	free(target->password);
-	target->password = slice_dup(password);
-	target->password_len = password.len;
+	if (target->access->password != NULL)
+		OPENSSL_cleanse(target->access->password, target->access->password_len);
+	free(target->access->password);
+	target->access->password = slice_dup(password);
+	target->access->password_len = password.len;
 }
 
 static fault
@@ -256,16 +287,17 @@ read_user_info(struct redis_target *target, const struct parts *parts, struct sl
 		password = user;
 		user = SLICE_NONE;
 	}
-	if (user.len > 0 && !decode(user, &target->user, &len))
+	if (user.len > 0 && !decode(user, &target->access->user, &len))
 		return bad_escape;
-	if (target->user != NULL && strlen(target->user) != len)
+	if (target->access->user != NULL && strlen(target->access->user) != len)
 		return "the user's name holds a NUL";
-	if (password.len > 0 && !decode(password, &target->password, &target->password_len))
+	if (password.len > 0 &&
+	    !decode(password, &target->access->password, &target->access->password_len))
 		return bad_escape;
 	/* The token wins where it is what the URL is about. */
-	if (token.len > 0 && (target->password == NULL || parts->scheme == SCHEME_HTTPS))
+	if (token.len > 0 && (target->access->password == NULL || parts->scheme == SCHEME_HTTPS))
 		set_password(target, token);
-	if (parts->scheme == SCHEME_HTTPS && target->password == NULL)
+	if (parts->scheme == SCHEME_HTTPS && target->access->password == NULL)
 		return "an https:// URL needs its token ([redis] token, UPSTASH_REDIS_REST_TOKEN)";
 	return NULL;
 }
@@ -379,37 +411,6 @@ read_query(struct redis_target *target, struct slice query)
 		if (wrong != NULL)
 			return wrong;
 		query = from(query, end != NULL ? one.len + 1 : one.len);
-	}
-	return NULL;
-}
-
-static bool
-load_authorities(SSL_CTX *tls, const char *ca_file)
-{
-	struct stat about;
-
-	if (ca_file == NULL || ca_file[0] == '\0')
-		return SSL_CTX_set_default_verify_paths(tls) == 1;
-	if (stat(ca_file, &about) == 0 && S_ISDIR(about.st_mode))
-		return SSL_CTX_load_verify_dir(tls, ca_file) == 1;
-	return SSL_CTX_load_verify_file(tls, ca_file) == 1;
-}
-
-static fault
-make_tls(struct redis_target *target, const char *ca_file)
-{
-	target->tls = SSL_CTX_new(TLS_client_method());
-	if (target->tls == NULL || SSL_CTX_set_min_proto_version(target->tls, TLS1_2_VERSION) != 1)
-		return "TLS is not available";
-	SSL_CTX_set_verify(target->tls, SSL_VERIFY_PEER, NULL);
-	/* A reply says itself where it ends: a server that hangs up without
-	 * TLS's goodbye is simply gone. */
-	SSL_CTX_set_options(target->tls, SSL_OP_IGNORE_UNEXPECTED_EOF);
-	/* One system call a batch, instead of two a record. */
-	SSL_CTX_set_read_ahead(target->tls, 1);
-	if (!load_authorities(target->tls, ca_file)) {
-		ERR_clear_error();
-		return "the CA file ([redis] tls_ca) cannot be read or holds no certificate";
 	}
 	return NULL;
 }

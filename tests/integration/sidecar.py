@@ -153,6 +153,19 @@ class Sidecar(Process):
         assert code == 0, f"exit code {code}:\n{self.log()[-3000:]}"
         return time.monotonic() - start
 
+    def reload(self, **sections):
+        """SIGHUP with these sections changed; what the log has gained when it is over."""
+        for name, keys in sections.items():
+            self.sections.setdefault(name, {}).update(keys)
+        self.write_file()
+        before = len(self.log().splitlines())
+        os.kill(self.pid, signal.SIGHUP)
+
+        def said():
+            lines = self.log().splitlines()[before:]
+            return any("reload done" in line or "reload refused" in line for line in lines) and lines
+        return "\n".join(eventually(said, what="the end of a reload"))
+
     def restart(self):
         self.close_clients()
         self.terminate()

@@ -1430,4 +1430,27 @@ TEST(a_write_of_our_own_is_newer_than_a_refused_answer_also_when_it_is_stale)
 	cache_free(cache);
 }
 
+TEST(narrower_bounds_count_at_once_and_the_newest_stay)
+{
+	struct cache *cache = cache_of(2000, PLENTY, PLENTY);
+	struct cache_limits narrow = { 500, PLENTY, 3, CACHE_EVICT_LRU };
+	char key[16];
+
+	for (int i = 0; i < 2000; i++) {
+		snprintf(key, sizeof(key), "k%d", i);
+		CHECK(fill_value(cache, key, value_of("v")));
+	}
+	cache_set_limits(cache, &narrow);
+	CHECK_INT(stats_of(cache).entries, 500);
+	struct cache_value found;
+	CHECK_INT(cache_find(cache, SLICE("k1999"), 0, &found, NULL), CACHE_FRESH);
+	cache_value_release(&found);
+	CHECK_INT(cache_find(cache, SLICE("k0"), 0, &found, NULL), CACHE_MISS);
+	CHECK(!fill_value(cache, "large", value_of("four")));
+	narrow.max_memory_bytes = 0;
+	cache_set_limits(cache, &narrow);
+	CHECK_INT(stats_of(cache).entries, 0);
+	cache_free(cache);
+}
+
 TEST_MAIN

@@ -157,4 +157,17 @@ TEST(a_late_verdict_of_a_probe_does_not_undo_a_forced_state)
 	breaker_free(b);
 }
 
+TEST(what_was_mended_is_asked_at_once)
+{
+	struct breaker *b = fresh();
+	breaker_failed(b, 1000, FAILURE_AUTH, "wrong password");
+	CHECK(breaker_probe_at(b) > 2000);
+	breaker_ask_now(b, 2000);
+	CHECK(breaker_start_probe(b, 2000));
+	breaker_force(b, BREAKER_FORCE_OPEN, 3000);
+	breaker_ask_now(b, 3000);
+	CHECK(!breaker_start_probe(b, 3000));
+	breaker_free(b);
+}
+
 TEST_MAIN

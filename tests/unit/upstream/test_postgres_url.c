@@ -94,7 +94,7 @@ TEST(hosts_with_ports_sockets_and_addresses)
 	CHECK_TEXT(t->hosts[2].name, "::1");
 	CHECK(!postgres_host_needs_resolving(&t->hosts[2]));
 	CHECK_TEXT(t->name, "a.example:1,10.0.0.1:2,::1:3/app");
-	postgres_target_free(t);
+	postgres_target_unref(t);
 
 	t = postgres_target_new("host=/run/postgresql,b hostaddr=,10.0.0.2 port=6432", error,
 	    sizeof(error));
@@ -104,7 +104,7 @@ TEST(hosts_with_ports_sockets_and_addresses)
 	CHECK_TEXT(t->hosts[1].address, "10.0.0.2");
 	CHECK_TEXT(t->hosts[1].port, "6432");
 	CHECK(!postgres_host_needs_resolving(&t->hosts[1]));
-	postgres_target_free(t);
+	postgres_target_unref(t);
 }
 
 TEST(lists_of_different_length_are_refused)
@@ -115,6 +115,20 @@ TEST(lists_of_different_length_are_refused)
 	CHECK_TEXT(error, "host and hostaddr differ in length");
 	CHECK(postgres_target_new("host=a,b port=1,2,3", error, sizeof(error)) == NULL);
 	CHECK(postgres_target_new("service=x", error, sizeof(error)) == NULL);
+}
+
+TEST(a_place_is_hosts_ports_and_database_whoever_asks)
+{
+	const char *url = "postgres://u:p@h:6432/app";
+
+	CHECK(postgres_url_is_same_place(url, "postgres://v:q@h:6432/app?sslmode=require"));
+	CHECK(postgres_url_is_same_place("", ""));
+	CHECK(!postgres_url_is_same_place(url, ""));
+	CHECK(!postgres_url_is_same_place(url, "postgres://u:p@g:6432/app"));
+	CHECK(!postgres_url_is_same_place(url, "postgres://u:p@h:5432/app"));
+	CHECK(!postgres_url_is_same_place(url, "postgres://u:p@h:6432/other"));
+	CHECK(!postgres_url_is_same_place("host=h hostaddr=10.0.0.1 dbname=app",
+	    "host=h hostaddr=10.0.0.2 dbname=app"));
 }
 
 TEST_MAIN

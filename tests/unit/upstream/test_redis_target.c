@@ -27,8 +27,9 @@ check(const char *url, const char *token, const char *host, int port, const char
 	}
 	CHECK_TEXT(target->host, host);
 	CHECK_INT(target->port, port);
-	CHECK_TEXT(target->user != NULL ? target->user : "-", user != NULL ? user : "-");
-	CHECK_TEXT(target->password != NULL ? target->password : "-",
+	CHECK_TEXT(target->access->user != NULL ? target->access->user : "-",
+	    user != NULL ? user : "-");
+	CHECK_TEXT(target->access->password != NULL ? target->access->password : "-",
 	    password != NULL ? password : "-");
 	CHECK_INT(target->database, database);
 	redis_target_free(target);
@@ -82,8 +83,8 @@ TEST(a_password_may_hold_any_byte)
 {
 	struct redis_target *target = parse("redis://:a%00b%ff@h", NULL);
 
-	CHECK(target != NULL && target->password_len == 4);
-	CHECK(target != NULL && memcmp(target->password, "a\0b\xff", 4) == 0);
+	CHECK(target != NULL && target->access->password_len == 4);
+	CHECK(target != NULL && memcmp(target->access->password, "a\0b\xff", 4) == 0);
 	redis_target_free(target);
 }
 
@@ -105,9 +106,9 @@ TEST(the_rest_url_names_the_same_host_over_tls)
 {
 	struct redis_target *target = parse("https://eu1-x.upstash.io", "tok/en=%41");
 
-	CHECK(target != NULL && target->tls != NULL);
+	CHECK(target != NULL && target->access->tls != NULL);
 	CHECK_TEXT(target->host, "eu1-x.upstash.io");
-	CHECK_TEXT(target->password, "tok/en=%41");
+	CHECK_TEXT(target->access->password, "tok/en=%41");
 	CHECK_INT(target->port, 6379);
 	redis_target_free(target);
 	check("https://h:443/", "t", "h", 6379, NULL, "t", 0);
@@ -121,16 +122,17 @@ TEST(a_unix_socket_has_a_path_and_a_database)
 	char name[64];
 	struct redis_target *target = parse("unix://u:p@/run/a@b/redis.sock?db=5", NULL);
 
-	CHECK(target != NULL && target->host == NULL && target->tls == NULL);
+	CHECK(target != NULL && target->host == NULL && target->access->tls == NULL);
 	CHECK_TEXT(target->path, "/run/a@b/redis.sock");
-	CHECK_TEXT(target->user, "u");
-	CHECK_TEXT(target->password, "p");
+	CHECK_TEXT(target->access->user, "u");
+	CHECK_TEXT(target->access->password, "p");
 	CHECK_INT(target->database, 5);
 	redis_target_name(target, name, sizeof(name));
 	CHECK_TEXT(name, "unix:///run/a@b/redis.sock");
 	redis_target_free(target);
 	target = parse("unix:///r@/s", NULL);
-	CHECK(target != NULL && strcmp(target->path, "/r@/s") == 0 && target->password == NULL);
+	CHECK(target != NULL && strcmp(target->path, "/r@/s") == 0 &&
+	    target->access->password == NULL);
 	redis_target_free(target);
 	check_bad("unix://run/redis.sock", NULL, "a unix:// URL needs an absolute path");
 	check_bad("unix:///0123456789012345678901234567890123456789012345678901234567890123456789"
@@ -165,10 +167,40 @@ TEST(tls_needs_a_readable_ca_file)
 	CHECK(redis_target_new("rediss://h", NULL, "/nowhere", error, sizeof(error)) == NULL);
 	struct redis_target *plain =
 	    redis_target_new("redis://h", NULL, "/nowhere", error, sizeof(error));
-	CHECK(plain != NULL && plain->tls == NULL);
+	CHECK(plain != NULL && !plain->is_tls && plain->access->tls == NULL);
 	redis_target_free(plain);
 	close(fd);
 	unlink(path);
+}
+
+TEST(a_renewed_target_logs_in_anew_and_who_has_begun_keeps_the_old)
+{
+	struct redis_target *target = parse("redis://u:old@h:7", NULL);
+	struct redis_target *newer = parse("redis://u:new@h:7", NULL);
+	struct redis_access *begun = redis_target_access(target);
+
+	CHECK(redis_target_renew(target, newer));
+	redis_target_free(newer);
+	struct redis_access *now = redis_target_access(target);
+	CHECK_TEXT(begun->password, "old");
+	CHECK_TEXT(now->password, "new");
+	redis_access_unref(begun);
+	redis_access_unref(now);
+	redis_target_free(target);
+}
+
+TEST(a_target_does_not_move)
+{
+	static const char *const others[] = { "redis://:p@g:7", "redis://:p@h:8",
+		"redis://:p@h:7/1", "rediss://:p@h:7", "unix://:p@/s" };
+	struct redis_target *target = parse("redis://:p@h:7", NULL);
+
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		struct redis_target *other = parse(others[i], NULL);
+		CHECK(other != NULL && !redis_target_renew(target, other));
+		redis_target_free(other);
+	}
+	redis_target_free(target);
 }
 
 TEST_MAIN
