@@ -283,6 +283,7 @@ session_open(struct client *client, const struct request_parser *parser,
 			client_finish(client);
 		return;
 	}
+	session_state_complete(&session->state, &effect);
 	session_forward(session, parser, info, &effect);
 }
 

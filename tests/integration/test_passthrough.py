@@ -212,6 +212,15 @@ def test_publish_and_subscribe_in_resp2(sidecar, redis):
     assert client.call("GET", "a") == b"1"
 
 
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_who_is_not_subscribed_may_leave_everything(protocol, sidecar):
+    client = sidecar.client(protocol=protocol)
+    for kind in ("P", "", "S", "P"):
+        reply = client.call(f"{kind}UNSUBSCRIBE")
+        assert reply[:2] == [f"{kind}unsubscribe".lower().encode(), None]
+    assert client.call("PING") == "PONG"
+
+
 def test_publish_and_subscribe_in_resp3(sidecar, redis):
     client = sidecar.client(protocol=3)
     client.send("PSUBSCRIBE", "n*")
