@@ -46,6 +46,12 @@ void session_defer(struct session *session, const struct request_parser *parser,
     const struct session_effect *effect);
 /* What was written has been answered, or never will be. */
 void session_end_writes(struct session *session, size_t up_to);
+/*
+ * WAIT is about what its connection wrote last. What the client wrote until
+ * now went over a link; so this connection writes, too, behind all of that:
+ * PUBLISH, which goes to replicas and is nobody's.
+ */
+void session_write_something(struct session *session);
 /* Another command is the oldest now: its time counts. */
 void session_watch_oldest(struct session *session);
 

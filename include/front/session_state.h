@@ -23,6 +23,7 @@ struct session_effect {
 		VERB_TRACKING,
 		VERB_SUBSCRIBE, /* and PSUBSCRIBE, SSUBSCRIBE */
 		VERB_UNSUBSCRIBE,
+		VERB_WAIT, /* for what this connection wrote last */
 	} verb;
 	int64_t number;        /* SELECT: the database. TRACKING: on or off. SUBSCRIBE:
 	                        how many confirmations are to come */
@@ -33,6 +34,7 @@ struct session_effect {
 	bool may_block;
 	bool needs_session; /* SELECT 5, CLIENT TRACKING: although no session command */
 	bool needs_state;   /* the client would go wrong without it */
+	bool is_lasting;    /* SCRIPT DEBUG, READONLY: changes what the connection does */
 	bool ends_multi;
 	bool needs_quiet;
 	bool is_local;           /* about the client, not about Redis */
@@ -42,7 +44,7 @@ struct session_effect {
 };
 
 struct session_state {
-	bool is_uncertain; /* what was queued in MULTI may have changed the connection */
+	bool is_uncertain; /* it may do other things now than a new connection would */
 	bool is_in_multi, is_watching, is_monitoring, is_tracking, has_flushed;
 	bool is_broadcast, is_target; /* of tracking; others redirect theirs to it */
 	int64_t redirect, database;

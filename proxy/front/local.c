@@ -244,6 +244,16 @@ do_hello(struct client *client, struct buf *out, const struct slice *argv, size_
 	reply_hello(client, out);
 }
 
+/* What Redis would answer is no RESP, and never ends. */
+static void
+do_replicate(struct client *client, struct buf *out, const struct slice *argv, size_t argc)
+{
+	(void)client, (void)argc;
+	reply_error(out,
+	    "ERR %.*s is not served by this sidecar: a replica connects to Redis itself",
+	    (int)argv[0].len, argv[0].at);
+}
+
 /* ---- the table ---- */
 
 static const struct {
@@ -251,11 +261,18 @@ static const struct {
 	size_t min_argc, max_argc;
 	local_fn handle;
 } local_commands[] = {
-	{ "ping", 1, SIZE_MAX, do_ping }, { "echo", 2, 2, do_echo },
-	{ "hello", 1, SIZE_MAX, do_hello }, { "auth", 2, SIZE_MAX, do_auth },
-	{ "select", 2, 2, do_select }, { "quit", 1, SIZE_MAX, do_quit },
-	{ "reset", 1, 1, do_reset }, { "cl.throttle", 1, SIZE_MAX, throttle_handle },
+	{ "ping", 1, SIZE_MAX, do_ping },
+	{ "echo", 2, 2, do_echo },
+	{ "hello", 1, SIZE_MAX, do_hello },
+	{ "auth", 2, SIZE_MAX, do_auth },
+	{ "select", 2, 2, do_select },
+	{ "quit", 1, SIZE_MAX, do_quit },
+	{ "reset", 1, 1, do_reset },
+	{ "cl.throttle", 1, SIZE_MAX, throttle_handle },
 	{ "client", 2, SIZE_MAX, NULL }, /* see local_handle() */
+	{ "sync", 1, SIZE_MAX, do_replicate },
+	{ "psync", 1, SIZE_MAX, do_replicate },
+	{ "replconf", 1, SIZE_MAX, do_replicate },
 };
 
 void

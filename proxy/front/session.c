@@ -284,6 +284,8 @@ session_open(struct client *client, const struct request_parser *parser,
 		return;
 	}
 	session_state_complete(&session->state, &effect);
+	if (effect.verb == VERB_WAIT)
+		session_write_something(session);
 	session_forward(session, parser, info, &effect);
 }
 

@@ -179,16 +179,28 @@ session_defer(struct session *session, const struct request_parser *parser,
 	send_out(session, EXEC_STAND_IN);
 }
 
-void
-session_set_resp(struct session *session, int resp)
+static void
+send_silently(struct session *session, struct slice command)
 {
 	static const struct session_effect silent = { .is_silent = true };
 
+	add_awaited(session, &silent, false);
+	send_out(session, command);
+}
+
+void
+session_set_resp(struct session *session, int resp)
+{
 	if (resp == session->resp)
 		return;
 	session->resp = resp;
-	add_awaited(session, &silent, false);
-	send_out(session,
+	send_silently(session,
 	    resp == 3 ? SLICE("*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n")
 		      : SLICE("*2\r\n$5\r\nHELLO\r\n$1\r\n2\r\n"));
+}
+
+void
+session_write_something(struct session *session)
+{
+	send_silently(session, SLICE("*3\r\n$7\r\nPUBLISH\r\n$12\r\nsidecar:wait\r\n$1\r\n-\r\n"));
 }

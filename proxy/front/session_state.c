@@ -25,6 +25,8 @@ static const struct verb {
 	{ "unsubscribe", VERB_UNSUBSCRIBE, 'c', false, false },
 	{ "punsubscribe", VERB_UNSUBSCRIBE, 'p', false, false },
 	{ "sunsubscribe", VERB_UNSUBSCRIBE, 's', false, false },
+	{ "wait", VERB_WAIT, 0, false, false },
+	{ "waitaof", VERB_WAIT, 0, false, false },
 };
 
 static const char *const blocking[] = {
@@ -52,6 +54,9 @@ static const struct {
 	{ "sidecar", false, true },
 	{ "client", true, false },
 	{ "cl.throttle", true, false },
+	{ "sync", false, false },
+	{ "psync", false, false },
+	{ "replconf", false, false },
 };
 
 static bool
@@ -113,6 +118,8 @@ session_effect_of(const struct request_parser *parser, const struct command_info
 	look_up_verb(parser, effect);
 	look_up_local(parser, effect);
 	effect->may_block |= may_block(parser, info);
+	effect->is_lasting = info != NULL && info->class == COMMAND_SESSION &&
+	    effect->verb == VERB_OTHER && !effect->may_block;
 	if (is_word(parser->argv[0], "select") && parser->argc == 2 &&
 	    slice_to_int64(parser->argv[1], &effect->number)) {
 		effect->verb = VERB_SELECT;
@@ -147,6 +154,7 @@ session_state_complete(const struct session_state *state, struct session_effect 
 void
 session_state_sent(struct session_state *state, const struct session_effect *effect)
 {
+	state->is_uncertain |= effect->is_lasting;
 	/* What follows MULTI is queued from the moment it is sent. */
 	if (effect->verb == VERB_MULTI)
 		state->is_in_multi = true;
@@ -276,6 +284,7 @@ apply(struct session_state *state, const struct session_effect *effect, bool is_
 		break;
 	case VERB_SUBSCRIBE:
 	case VERB_UNSUBSCRIBE:
+	case VERB_WAIT:
 	case VERB_OTHER:
 		break;
 	}

@@ -12,10 +12,10 @@ import sys
 
 import redis
 
-LOCAL = set("ping echo hello auth select quit reset client".split())
+LOCAL = set("ping echo hello auth select quit reset client sync psync replconf".split())
 SESSION = set(
     "multi exec discard watch unwatch subscribe psubscribe ssubscribe unsubscribe"
-    " punsubscribe sunsubscribe monitor sync psync replconf wait waitaof readonly"
+    " punsubscribe sunsubscribe monitor wait waitaof readonly"
     " readwrite asking blpop brpop brpoplpush blmove blmpop bzpopmin bzpopmax"
     " bzmpop script|debug".split()
 )

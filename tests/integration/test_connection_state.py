@@ -1,0 +1,58 @@
+"""What a command does to a connection of Redis stays with the client that sent it."""
+
+import pytest
+
+from processes import eventually
+
+
+@pytest.mark.parametrize("words", ["SYNC", "PSYNC ? -1", "REPLCONF capa eof"])
+@pytest.mark.parametrize("first", [None, "WATCH a", "SELECT 9"])
+def test_a_replica_is_not_served_and_harms_nobody(words, first, sidecar):
+    """What Redis sends to a replica is no RESP: it must not be taken for somebody's answer."""
+    other = sidecar.client()
+    other.call("SET", "a", "1")
+    for _ in range(8):
+        client = sidecar.client()
+        if first:
+            assert client.call(*first.split()) == "OK"
+        answer = client.call(*words.split())
+        assert answer.startswith("ERR ") and "connects to Redis itself" in answer
+        assert client.call("PING") == "PONG" and other.call("SET", "a", "1") == "OK"
+    assert sidecar.metric("sidecar_backend_errors_total", backend="redis", kind="protocol") == 0
+    assert other.call("MULTI") == "OK" and other.call("EXEC") == []
+
+
+def test_who_debugs_scripts_is_alone(sidecar):
+    """SCRIPT DEBUG lets the connection's next EVAL stop at its first line."""
+    debugger = sidecar.client()
+    assert debugger.call("SCRIPT", "DEBUG", "YES") == "OK"
+    for _ in range(3):
+        other = sidecar.client()
+        other.send("MULTI")
+        other.send("EVAL", "return 5", "0")
+        other.send("EXEC")
+        assert [other.read(), other.read(), other.read()] == ["OK", "QUEUED", [5]]
+    assert debugger.call("PING") == "PONG"
+
+
+@pytest.fixture
+def replica(redis, start_redis):
+    replica = start_redis(settings=["--replicaof", "127.0.0.1", str(redis.port),
+                                    "--repl-diskless-sync-delay", "0"])
+    eventually(lambda: b"master_link_status:up" in replica.call("INFO", "replication"), 20)
+    yield replica
+    if replica.is_stopped:
+        replica.cont()
+
+
+@pytest.mark.parametrize("is_pooled", [False, True])
+def test_wait_is_about_what_this_client_wrote(is_pooled, redis, replica, sidecar):
+    client = sidecar.client(timeout=10)
+    if is_pooled:  # a connection that has seen nothing of the write
+        assert client.call("BLPOP", "nothing", "0.01") is None
+    assert client.call("SET", "a", "1") == "OK" and client.call("WAIT", "1", "5000") == 1
+    replica.stop()
+    assert client.call("SET", "a", "2") == "OK"
+    assert client.call("WAIT", "1", "100") == 0, "the replica has not got it"
+    replica.cont()
+    assert client.call("WAIT", "1", "5000") == 1
