@@ -33,6 +33,7 @@ struct session_effect {
 	char channel_kind;     /* 'c'hannel, 'p'attern, 's'hard */
 	bool may_block;
 	bool needs_session; /* SELECT 5, CLIENT TRACKING: although no session command */
+	bool is_rescue;     /* SCRIPT KILL: also where Redis counts as down, being BUSY */
 	bool needs_state;   /* the client would go wrong without it */
 	bool is_lasting;    /* SCRIPT DEBUG, READONLY: changes what the connection does */
 	bool ends_multi;

@@ -269,7 +269,9 @@ session_open(struct client *client, const struct request_parser *parser,
 	struct session_effect effect;
 
 	effect_of(client, parser, info, &effect);
-	if (!backends_redis_allows(ladder->backends)) {
+	bool may_ask = effect.is_rescue ? ladder->backends->redis_target != NULL
+					: backends_redis_allows(ladder->backends);
+	if (!may_ask) {
 		refuse(ladder->backends, &effect, NULL, client_reply(client));
 		if (effect.needs_state)
 			client_finish(client);

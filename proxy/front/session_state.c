@@ -110,6 +110,14 @@ look_up_local(const struct request_parser *parser, struct session_effect *effect
 	}
 }
 
+/* Behind the script itself, on a link, Redis would not read it. */
+static bool
+is_rescue(const struct request_parser *parser)
+{
+	return parser->argc == 2 && is_word(parser->argv[1], "kill") &&
+	    (is_word(parser->argv[0], "script") || is_word(parser->argv[0], "function"));
+}
+
 void
 session_effect_of(const struct request_parser *parser, const struct command_info *info,
     struct session_effect *effect)
@@ -124,6 +132,8 @@ session_effect_of(const struct request_parser *parser, const struct command_info
 	    slice_to_int64(parser->argv[1], &effect->number)) {
 		effect->verb = VERB_SELECT;
 		effect->needs_session = effect->number != 0;
+	} else if (is_rescue(parser)) {
+		effect->is_rescue = effect->needs_session = true;
 	} else if (parser->argc == 2 && is_word(parser->argv[0], "client")) {
 		effect->is_tracking_info = is_word(parser->argv[1], "trackinginfo");
 	} else if (parser->argc >= 3 && is_word(parser->argv[0], "client") &&

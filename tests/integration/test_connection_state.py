@@ -56,3 +56,24 @@ def test_wait_is_about_what_this_client_wrote(is_pooled, redis, replica, sidecar
     assert client.call("WAIT", "1", "100") == 0, "the replica has not got it"
     replica.cont()
     assert client.call("WAIT", "1", "5000") == 1
+
+
+@pytest.mark.parametrize("kill", ["SCRIPT KILL", "FUNCTION KILL"])
+def test_a_script_is_killed_from_beside_it(kill, start_redis, start_sidecar):
+    """On the one link there is, the command would stand behind the script."""
+    redis = start_redis(settings=["--lua-time-limit", "50"])
+    sidecar = start_sidecar(redis={"url": redis.url, "connections": 1, "timeout": "20s"}, maps={},
+                            server={"threads": 1})
+    runner, killer = sidecar.client(timeout=20), sidecar.client(timeout=20)
+    if kill == "SCRIPT KILL":
+        runner.send("EVAL", "while true do end", "0")
+    else:
+        assert runner.call("FUNCTION", "LOAD", "#!lua name=l\nredis.register_function('f', "
+                           "function() while true do end end)") == b"l"
+        runner.send("FCALL", "f", "0")
+    eventually(lambda: str(redis.call("GET", "x")).startswith("BUSY"), what="busy")
+    for _ in range(6):  # until it counts as down, too
+        sidecar.client().call("MULTI")
+    assert killer.call(*kill.split()) == "OK"
+    assert "killed" in runner.read()
+    eventually(lambda: killer.call("GET", "x") is None)
