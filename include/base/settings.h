@@ -113,6 +113,7 @@ struct settings {
 	struct {
 		char *query, *map;
 		int64_t limit;
+		int64_t wait_ms;
 	} warm;
 	struct {
 		char *file, *key;

@@ -32,7 +32,6 @@ struct census {
 	_Atomic int64_t clients;
 	_Atomic int64_t next_client_id;
 	_Atomic bool is_draining;
-	_Atomic bool is_warm; /* warm-up done, or there is none */
 };
 
 /* The sum of one counter, by its offset in struct worker_metrics. */

@@ -25,11 +25,13 @@ struct rules {
 
 struct keeper;
 struct limits;
+struct warm;
 
 struct backends {
 	struct cache *cache;
 	struct journal *journal;
 	struct limits *limits;
+	struct warm *warm;
 	struct breaker *redis, *postgres;
 	struct redis_target *redis_target; /* NULL: no Redis is configured */
 	bool has_postgres, has_listen;     /* configured */

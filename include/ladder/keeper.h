@@ -17,6 +17,7 @@
 #include "ladder/backends.h"
 #include "upstream/metrics.h"
 #include "upstream/postgres.h"
+#include "upstream/postgres_ids.h"
 
 struct event_base;
 struct keeper;
@@ -56,5 +57,6 @@ bool keeper_knows_valid_until(const struct keeper *keeper, const struct map_sett
 
 /* The keeper's thread only, from a letter. */
 void keeper_lookup(struct keeper *keeper, struct lookup *lookup);
+void keeper_read_ids(struct keeper *keeper, struct id_query *query);
 
 #endif

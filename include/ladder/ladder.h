@@ -41,6 +41,14 @@ void ladder_refresh(struct ladder_context *context, const struct question *quest
 MUST_CHECK bool ladder_ask(struct ladder_context *context, const struct question *question,
     struct answer *answer, ladder_answered_fn answered, void *arg);
 
+/*
+ * The same for memory's sake alone: the backends are asked, what they say is
+ * kept, and nothing is counted as a read. answer->rung is RUNG_STALE or later
+ * when neither could say.
+ */
+MUST_CHECK bool ladder_load(struct ladder_context *context, const struct question *question,
+    struct answer *answer, ladder_answered_fn answered, void *arg);
+
 /* Questions between the two go to Redis as one command. */
 void ladder_begin_many(struct ladder_context *context);
 void ladder_end_many(struct ladder_context *context);

@@ -17,6 +17,7 @@ struct worker *worker_new(struct backends *backends, struct census *census,
 MUST_CHECK bool worker_start(struct worker *worker);
 const struct worker_metrics *worker_metrics(const struct worker *worker);
 struct front *worker_front(const struct worker *worker);
+struct ladder_context *worker_ladder(struct worker *worker);
 
 /* Any thread, until worker_join(). */
 void worker_add_client(struct worker *worker, int fd, int64_t id, bool is_local,

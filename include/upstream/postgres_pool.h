@@ -6,6 +6,7 @@
  *   postgres_pool.c    connections, what they are used for, the breaker
  *   postgres_answer.c  a query's result, to its lookups
  *   postgres_canary.c  what a map's query can see
+ *   postgres_ids.c     which ids the warm-up is to load
  *
  *   lookup -> [map's queue] -> slot (one query) -> [finished] -> done()
  *                  ^                  |
@@ -23,6 +24,7 @@
 #include "upstream/metrics.h"
 #include "upstream/postgres_batch.h"
 #include "upstream/postgres_conn.h"
+#include "upstream/postgres_ids.h"
 
 #define CANARY_TEXT_SIZE 256
 
@@ -50,6 +52,7 @@ enum slot_use {
 	SLOT_LOOKUP, /* a batch is under way */
 	SLOT_PROBE,  /* SELECT 1, half-open */
 	SLOT_CANARY,
+	SLOT_IDS,
 	SLOT_CANCELLING, /* nobody waits for what it does any more */
 };
 
@@ -118,6 +121,9 @@ struct postgres {
 	int64_t starved_ms;
 
 	struct canary canary;
+
+	struct id_query *ids, *ids_done; /* waiting or asked; to be handed back */
+	bool are_ids_asked;
 };
 
 /* postgres.c */
@@ -140,7 +146,9 @@ void batch_finish(struct postgres *pool, struct id_batch *batch, enum lookup_res
 void pool_follow_breaker(struct postgres *pool);
 void pool_work(struct postgres *pool, int64_t now_ms);
 void pool_close_all(struct postgres *pool);
-void pool_send(struct pg_slot *slot, enum slot_use use, const char *sql, const char *parameter);
+/* `budget_ms` 0: that of the settings. */
+void pool_send(struct pg_slot *slot, enum slot_use use, const char *sql, const char *parameter,
+    int64_t budget_ms);
 void pool_failed(struct postgres *pool, enum failure_kind kind, const char *reason);
 /* A lookup's time ran out in the queue. */
 void pool_note_late(struct postgres *pool);
@@ -163,6 +171,14 @@ MUST_CHECK bool answer_read(const PGresult *result, int map_type, struct id_batc
     struct answer_counts *counts);
 /* A batch was answered, well or with an error. */
 void answer_take(struct pg_slot *slot, const PGresult *result);
+
+/* postgres_ids.c */
+bool ids_wait(const struct postgres *pool);
+void ids_ask(struct pg_slot *slot);
+void ids_answered(struct pg_slot *slot, const PGresult *result);
+void ids_lost(struct postgres *pool, bool was_overdue, const char *reason);
+void ids_fail_waiting(struct postgres *pool);
+void ids_deliver(struct postgres *pool);
 
 /* postgres_canary.c */
 void canary_restart(struct postgres *pool, int64_t now_ms);

@@ -289,11 +289,9 @@ check_warm(const struct check *check)
 {
 	const struct settings *s = check->settings;
 
-	if (!is_set(s->warm.query))
-		return true;
-	if (!is_set(s->warm.map))
+	if (is_set(s->warm.query) && !is_set(s->warm.map))
 		return blame(check, "warm", "query", "needs map, too");
-	if (settings_find_map(s, slice_of(s->warm.map)) == s->map_count)
+	if (is_set(s->warm.map) && settings_find_map(s, slice_of(s->warm.map)) == s->map_count)
 		return blame(check, "warm", "map", "there is no [map %.*s]", SETTINGS_SHOWN_BYTES,
 		    s->warm.map);
 	return true;

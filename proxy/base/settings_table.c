@@ -156,6 +156,8 @@ const struct setting settings_table[] = {
 	  RELOADS, "profile", "which map they belong to", NULL },
 	{ "warm", "limit", SETTING_INTEGER, AT(warm.limit), "10000", 1, 10000000,
 	  RELOADS, "10000", "how many of them are loaded", NULL },
+	{ "warm", "wait", SETTING_DURATION, AT(warm.wait_ms), "10s", 0, HOUR,
+	  RELOADS, "10s", "how long /readyz waits for them; loading goes on after that", NULL },
 
 	{ "snapshot", "file", SETTING_TEXT, AT(snapshot.file), "", 0, 0,
 	  0, "/var/lib/sidecar/snapshot", "encrypted copy of the memory, read at start; empty: none", NULL },

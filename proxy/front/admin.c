@@ -13,6 +13,7 @@
 #include "front/history.h"
 #include "front/page.h"
 #include "front/status.h"
+#include "ladder/warm.h"
 
 #define MAX_BODY_BYTES 4096
 #define MAX_HEADERS_BYTES 16384
@@ -66,7 +67,7 @@ on_readyz(struct evhttp_request *request, void *arg)
 
 	if (atomic_load(&census->is_draining))
 		answer(request, 503, "text/plain", SLICE("draining\n"));
-	else if (!atomic_load(&census->is_warm))
+	else if (!warm_is_settled(census->backends->warm))
 		answer(request, 503, "text/plain", SLICE("warming up\n"));
 	else
 		answer(request, 200, "text/plain", SLICE("ready\n"));

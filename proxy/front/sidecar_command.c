@@ -10,6 +10,7 @@
 #include "front/status.h"
 #include "ladder/explain.h"
 #include "ladder/keeper.h"
+#include "ladder/warm.h"
 #include "ladder/ladder_hit.h"
 #include "wire/reply.h"
 
@@ -200,11 +201,35 @@ do_flush(struct client *client, const struct slice *argv, size_t argc)
 	reply_integer(client_reply(client), dropped);
 }
 
+struct warm_request {
+	struct warm_waiter waiter;
+	struct slot *slot;
+};
+
+static void
+on_warmed(struct warm_waiter *waiter, int64_t count, const char *problem)
+{
+	struct warm_request *request = (struct warm_request *)waiter;
+
+	if (problem != NULL)
+		reply_error(slot_out(request->slot), "ERR warm-up: %s", problem);
+	else
+		reply_integer(slot_out(request->slot), count);
+	slot_done(request->slot);
+	free(request);
+}
+
 static void
 do_warm(struct client *client, const struct slice *argv, size_t argc)
 {
+	struct ladder_context *ladder = front_ladder(client_front(client));
+	struct warm_request *request = alloc_zero(sizeof(*request));
+
 	(void)argv, (void)argc;
-	reply_error(client_reply(client), "ERR this version of sidecar has no warm-up yet");
+	request->slot = slot_new(client);
+	request->waiter.home = ladder->mailbox;
+	request->waiter.done = on_warmed;
+	warm_run(ladder->backends->warm, &request->waiter);
 }
 
 static void

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/settings_units.h"
 #include "ladder/keeper.h"
+#include "ladder/warm.h"
 #include "wire/reply.h"
 
 #define TEXT_SIZE 256
@@ -204,6 +205,24 @@ get_limited_throttle(const struct census *census, struct status_value *value)
 	set_number(value, CENSUS_SUM(census, limited[LIMIT_THROTTLE]));
 }
 
+static void
+get_warm(const struct census *census, struct status_value *value)
+{
+	struct warm_progress progress;
+
+	warm_progress(census->backends->warm, &progress);
+	warm_text(&progress, value->text, TEXT_SIZE);
+}
+
+static void
+get_warm_state(const struct census *census, struct status_value *value)
+{
+	struct warm_progress progress;
+
+	warm_progress(census->backends->warm, &progress);
+	snprintf(value->text, TEXT_SIZE, "%s", warm_state_name(progress.state));
+}
+
 static const struct status_line {
 	const char *name;
 	status_get_fn get;
@@ -228,6 +247,8 @@ static const struct status_line {
 	{ "limited_per_user", get_limited_per_user },
 	{ "limited_per_ip", get_limited_per_ip },
 	{ "limited_throttle", get_limited_throttle },
+	{ "warm", get_warm },
+	{ "warm_state", get_warm_state },
 };
 
 #define STATUS_LINES (sizeof(status_lines) / sizeof(status_lines[0]))

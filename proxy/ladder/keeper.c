@@ -351,6 +351,12 @@ keeper_lookup(struct keeper *keeper, struct lookup *lookup)
 	postgres_lookup(keeper->postgres, lookup);
 }
 
+void
+keeper_read_ids(struct keeper *keeper, struct id_query *query)
+{
+	postgres_read_ids(keeper->postgres, query);
+}
+
 bool
 keeper_has_met_redis(const struct keeper *keeper)
 {

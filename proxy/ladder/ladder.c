@@ -234,8 +234,11 @@ static void
 finish(struct climb *climb, struct answer *answer)
 {
 	deadlines_remove(climb->context->deadlines, &climb->ladder_due);
-	if (climb->is_refresh) {
+	if (climb->answered == NULL) {
 		answer_release(answer);
+	} else if (climb->is_refresh) {
+		answer->rung = climb->rung;
+		climb->answered(climb->arg, answer);
 	} else {
 		count_answer(climb->context, answer, clock_mono_us() - climb->started_us);
 		climb->answered(climb->arg, answer);
@@ -396,6 +399,22 @@ ladder_ask(struct ladder_context *context, const struct question *question, stru
 		return false;
 	deadlines_remove(context->deadlines, &climb->ladder_due);
 	count_answer(context, answer, clock_mono_us() - climb->started_us);
+	free(climb);
+	return true;
+}
+
+bool
+ladder_load(struct ladder_context *context, const struct question *question, struct answer *answer,
+    ladder_answered_fn answered, void *arg)
+{
+	struct flight_order order = order_of(context, question);
+	struct climb *climb = climb_new(context, &order, answered, arg);
+
+	climb->is_refresh = true;
+	climb->rung = RUNG_REDIS;
+	if (!climb_on(climb, answer))
+		return false;
+	answer->rung = climb->rung;
 	free(climb);
 	return true;
 }

@@ -13,6 +13,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "ladder/warm.h"
 
 #define TICK_MS 1000       /* how soon a backend's going shows in STATUS= */
 #define TICKS_A_WATCHDOG 4 /* and at least so often before its time is over */
@@ -87,7 +88,7 @@ describe_state(const struct census *census)
 {
 	if (atomic_load(&census->is_draining))
 		return "draining";
-	return atomic_load(&census->is_warm) ? "serving" : "serving, warming up";
+	return warm_is_settled(census->backends->warm) ? "serving" : "serving, warming up";
 }
 
 static void

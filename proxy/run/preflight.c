@@ -77,23 +77,6 @@ preflight_say_certificate(SSL_CTX *tls)
 	log_info("tls: %s", text);
 }
 
-/* Settings whose part of the work is not there yet: said, not ignored. */
-static void
-say_unserved(const struct settings *settings)
-{
-	const struct {
-		const char *name;
-		bool is_set;
-	} unserved[] = {
-		{ "[warm] query", settings->warm.query[0] != '\0' },
-	};
-
-	for (size_t i = 0; i < sizeof(unserved) / sizeof(unserved[0]); i++) {
-		if (unserved[i].is_set)
-			log_info("%s has no effect in this version", unserved[i].name);
-	}
-}
-
 void
 preflight_say(const struct settings *settings, const struct preflight *preflight)
 {
@@ -108,7 +91,6 @@ preflight_say(const struct settings *settings, const struct preflight *preflight
 	}
 	if (!preflight->has_postgres && settings->map_count > 0)
 		log_warn("no Postgres is configured ([postgres] url)");
-	say_unserved(settings);
 }
 
 /* Some descriptors are not ours to give; the rest bounds the clients. */

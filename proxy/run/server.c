@@ -21,6 +21,7 @@
 #include "front/tls_stream.h"
 #include "ladder/keeper.h"
 #include "ladder/limits.h"
+#include "ladder/warm.h"
 #include "run/notify.h"
 #include "run/preflight.h"
 #include "run/restore.h"
@@ -63,6 +64,7 @@ make_backends(struct server *server)
 	server->backends.cache = cache_new(&limits);
 	server->snapshot = restore_snapshot(&server->backends, settings);
 	server->backends.limits = limits_new();
+	server->backends.warm = warm_new(settings);
 	limits_set(server->backends.limits, settings->limits.per_user, settings->limits.per_ip);
 	server->backends.redis = breaker_new("redis", &policy, seeds[0], on_breaker, server);
 	server->backends.postgres = breaker_new("postgres", &policy, seeds[1], on_breaker, server);
@@ -99,7 +101,7 @@ make_workers(struct server *server)
 	server->census.fronts = server->fronts;
 	server->census.worker_count = count;
 	server->census.started_ms = clock_mono_ms();
-	server->census.is_warm = true;
+	warm_attach(server->backends.warm, worker_ladder(server->workers[0]));
 }
 
 /* ---- listening ---- */
@@ -305,6 +307,7 @@ stop_threads(struct server *server)
 static void
 free_all(struct server *server)
 {
+	warm_end(server->backends.warm);
 	for (size_t i = 0; i < server->census.worker_count; i++)
 		worker_shut(server->workers[i]);
 	keeper_free(server->backends.keeper);
@@ -326,6 +329,7 @@ free_all(struct server *server)
 	cache_free(server->backends.cache);
 	journal_free(server->backends.journal);
 	limits_free(server->backends.limits);
+	warm_free(server->backends.warm);
 	breaker_free(server->backends.redis);
 	breaker_free(server->backends.postgres);
 	redis_target_free(server->backends.redis_target);
@@ -360,7 +364,10 @@ set_up(struct server *server, char *error, size_t size, int *code)
 	make_workers(server);
 	server->notify = notify_new(server->base, &server->census, server->workers);
 	catch_signals(server);
-	return start_listening(server, error, size) && start_threads(server, error, size);
+	if (!start_listening(server, error, size) || !start_threads(server, error, size))
+		return false;
+	warm_start(server->backends.warm);
+	return true;
 }
 
 int

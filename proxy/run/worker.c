@@ -92,6 +92,12 @@ worker_front(const struct worker *worker)
 	return worker->front;
 }
 
+struct ladder_context *
+worker_ladder(struct worker *worker)
+{
+	return &worker->ladder;
+}
+
 const struct worker_metrics *
 worker_metrics(const struct worker *worker)
 {

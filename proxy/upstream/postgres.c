@@ -76,6 +76,7 @@ on_turn(evutil_socket_t fd, short what, void *arg)
 	pool_work(pool, now_ms);
 	sleep_until_next(pool, now_ms);
 	deliver_finished(pool);
+	ids_deliver(pool);
 }
 
 /* ---- Making it -------------------------------------------------------- */
@@ -117,6 +118,8 @@ postgres_free(struct postgres *pool)
 	pool->is_closing = true;
 	pool_close_all(pool);
 	queue_fail_all(pool);
+	ids_fail_waiting(pool);
+	ids_deliver(pool);
 	while (pool->finished != NULL)
 		deliver_finished(pool);
 	for (struct pg_map *map = atomic_load(&pool->maps), *next; map != NULL; map = next) {

@@ -107,16 +107,16 @@ canary_ask(struct pg_slot *slot)
 
 	switch (canary->step) {
 	case CANARY_QUERY:
-		pool_send(slot, SLOT_CANARY, query, "{}");
+		pool_send(slot, SLOT_CANARY, query, "{}", 0);
 		break;
 	case CANARY_KIND:
-		pool_send(slot, SLOT_CANARY, query, "{\"" NO_SUCH_ID "\"}");
+		pool_send(slot, SLOT_CANARY, query, "{\"" NO_SUCH_ID "\"}", 0);
 		break;
 	case CANARY_PLAN:
 		buf_printf(&sql, "EXPLAIN (FORMAT JSON, VERBOSE) %s", query);
 		break;
 	case CANARY_TABLE:
-		pool_send(slot, SLOT_CANARY, about_table, table);
+		pool_send(slot, SLOT_CANARY, about_table, table, 0);
 		break;
 	case CANARY_ROWS:
 		buf_printf(&sql, "SELECT EXISTS (SELECT 1 FROM %s)", table);
@@ -124,7 +124,7 @@ canary_ask(struct pg_slot *slot)
 	}
 	if (buf_len(&sql) > 0) {
 		buf_append(&sql, "", 1);
-		pool_send(slot, SLOT_CANARY, sql.at, canary->step == CANARY_PLAN ? "{}" : NULL);
+		pool_send(slot, SLOT_CANARY, sql.at, canary->step == CANARY_PLAN ? "{}" : NULL, 0);
 	}
 	buf_free(&sql);
 	canary->is_under_way = true;

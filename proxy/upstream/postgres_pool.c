@@ -160,6 +160,8 @@ on_result(struct postgres_conn *conn, const PGresult *result, void *arg)
 		probe_answered(pool, result);
 	else if (use == SLOT_CANARY)
 		canary_answered(slot, result);
+	else if (use == SLOT_IDS)
+		ids_answered(slot, result);
 }
 
 /* Whoever waited for this slot's query waits no longer. */
@@ -172,8 +174,12 @@ give_up(struct pg_slot *slot, enum failure_kind kind, const char *reason)
 		histogram_add(&pool->metrics->seconds, clock_mono_us() - slot->sent_us);
 		batch_finish(pool, &slot->batch, LOOKUP_FAILED);
 	}
+	if (slot->use == SLOT_IDS)
+		ids_lost(pool, kind == FAILURE_TIMEOUT, reason);
 	if (slot->use == SLOT_CANARY)
 		canary_lost(pool, kind == FAILURE_TIMEOUT);
+	else if (slot->use == SLOT_IDS && kind == FAILURE_TIMEOUT)
+		return; /* it took too long, which others need not */
 	else if (slot->use != SLOT_CANCELLING && slot->use != SLOT_IDLE)
 		pool_failed(pool, kind, reason);
 }
@@ -246,12 +252,15 @@ may_connect(const struct postgres *pool, int64_t now_ms)
 }
 
 void
-pool_send(struct pg_slot *slot, enum slot_use use, const char *sql, const char *parameter)
+pool_send(struct pg_slot *slot, enum slot_use use, const char *sql, const char *parameter,
+    int64_t budget_ms)
 {
+	int64_t usual_ms = slot->pool->settings->postgres.budget_ms;
+
 	slot_use(slot, use);
 	slot->sent_us = clock_mono_us();
 	counter_add(&slot->pool->metrics->queries, 1);
-	postgres_conn_query(slot->conn, sql, parameter, slot->pool->settings->postgres.budget_ms);
+	postgres_conn_query(slot->conn, sql, parameter, budget_ms != 0 ? budget_ms : usual_ms);
 }
 
 static void
@@ -269,7 +278,7 @@ ask(struct pg_slot *slot, struct pg_map *map, int64_t now_ms)
 	slot->asked = map;
 	sizes_add(&pool->metrics->batch_ids, (int64_t)slot->batch.count);
 	id_batch_literal(&slot->batch, &literal);
-	pool_send(slot, SLOT_LOOKUP, map->map->query, literal.at);
+	pool_send(slot, SLOT_LOOKUP, map->map->query, literal.at, 0);
 	buf_free(&literal);
 }
 
@@ -289,7 +298,7 @@ needs_connection(const struct postgres *pool)
 {
 	if (find_slot(pool, SLOT_IDLE) != NULL)
 		return false;
-	return pool->waiting > 0 ||
+	return pool->waiting > 0 || ids_wait(pool) ||
 	    (find_slot(pool, SLOT_LOOKUP) == NULL && find_slot(pool, SLOT_CANARY) == NULL);
 }
 
@@ -305,6 +314,8 @@ serve(struct postgres *pool, int64_t now_ms)
 	if (canary_wants(pool, now_ms - 1000) && (slot = find_slot(pool, SLOT_IDLE)) != NULL)
 		canary_ask(slot);
 	ask_waiting(pool, now_ms);
+	if (ids_wait(pool) && (slot = find_slot(pool, SLOT_IDLE)) != NULL)
+		ids_ask(slot);
 	if (canary_wants(pool, now_ms) && (slot = find_slot(pool, SLOT_IDLE)) != NULL)
 		canary_ask(slot);
 	if (needs_connection(pool) && may_connect(pool, now_ms))
@@ -319,7 +330,7 @@ probe(struct postgres *pool, int64_t now_ms)
 	if (find_slot(pool, SLOT_PROBE) != NULL)
 		return;
 	if (slot != NULL)
-		pool_send(slot, SLOT_PROBE, "SELECT 1", NULL);
+		pool_send(slot, SLOT_PROBE, "SELECT 1", NULL, 0);
 	else if (may_connect(pool, now_ms))
 		connect_one(pool);
 }
@@ -335,6 +346,8 @@ hang_up(struct postgres *pool)
 		} else if (slot->use != SLOT_CANCELLING) {
 			if (slot->use == SLOT_CANARY)
 				canary_lost(pool, false);
+			else if (slot->use == SLOT_IDS)
+				ids_lost(pool, false, "postgres went down");
 			batch_finish(pool, &slot->batch, LOOKUP_FAILED);
 			postgres_conn_cancel(slot->conn);
 			slot_use(slot, SLOT_CANCELLING);
@@ -370,8 +383,10 @@ pool_follow_breaker(struct postgres *pool)
 void
 pool_work(struct postgres *pool, int64_t now_ms)
 {
-	if (pool->stance != STANCE_SERVE)
+	if (pool->stance != STANCE_SERVE) {
 		queue_fail_all(pool);
+		ids_fail_waiting(pool);
+	}
 	if (pool->stance == STANCE_SERVE)
 		serve(pool, now_ms);
 	else if (pool->stance == STANCE_PROBE)
@@ -384,6 +399,8 @@ void
 pool_close_all(struct postgres *pool)
 {
 	while (pool->slots != NULL) {
+		if (pool->slots->use == SLOT_IDS)
+			ids_lost(pool, false, "the end");
 		batch_finish(pool, &pool->slots->batch, LOOKUP_FAILED);
 		slot_free(pool->slots);
 	}

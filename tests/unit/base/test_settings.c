@@ -374,6 +374,8 @@ TEST(warm_up_needs_a_map_that_is_there)
 	    "sidecar.ini:2: [warm] query: needs map, too");
 	CHECK_TEXT(test_refusal("[warm]\nquery = SELECT 1\nmap = nope\n" MAP),
 	    "sidecar.ini:3: [warm] map: there is no [map nope]");
+	CHECK_TEXT(test_refusal("[warm]\nmap = nope\n" MAP),
+	    "sidecar.ini:2: [warm] map: there is no [map nope]");
 	CHECK_LOADS("[warm]\nquery = SELECT 1\nmap = m\n" MAP);
 }
 
