@@ -28,7 +28,7 @@ TESTS := $(sort $(wildcard tests/unit/*/test_*.c))
 TEST_PROGRAMS := $(TESTS:tests/unit/%.c=$(BUILD)/unit/%)
 BINARY ?= sidecar
 
-.PHONY: all run test check sanitize deps install uninstall clean help unit format fuzz compat bench clients page
+.PHONY: all run test check sanitize deps install uninstall clean help unit format fuzz compat bench clients page check-deploy
 
 all:
 	@$(MAKE) --no-print-directory deps
@@ -113,6 +113,12 @@ clients:
 	@deploy/deps.sh test
 	@$(MAKE) --no-print-directory -j2 $(BINARY)
 	@/usr/bin/python3 -m pytest -p no:cacheprovider -q tests/integration/test_node_clients.py
+
+## check-deploy: deploy/ against the schemas of its kinds, and the Dockerfile built by hand; needs npm and root
+check-deploy:
+	@deploy/deps.sh test
+	@$(MAKE) --no-print-directory -j2 $(BINARY)
+	@tests/deploy/run
 
 ## compat: Redis's own test suite, directly and through a sidecar
 compat:
