@@ -28,7 +28,7 @@ TESTS := $(sort $(wildcard tests/unit/*/test_*.c))
 TEST_PROGRAMS := $(TESTS:tests/unit/%.c=$(BUILD)/unit/%)
 BINARY ?= sidecar
 
-.PHONY: all run test check sanitize deps install uninstall clean help unit format fuzz compat bench clients page check-deploy
+.PHONY: all run test load check sanitize deps install uninstall clean help unit format fuzz compat bench clients page check-deploy
 
 all:
 	@$(MAKE) --no-print-directory deps
@@ -95,11 +95,24 @@ fuzz:
 	@deploy/deps.sh test
 	@tests/fuzz/run
 
-## bench: the numbers in the README, measured here
-bench:
+## bench: the numbers in the README, measured beside redis-server; make bench ONLY=hits
+bench: $(BUILD)/bench/load
 	@deploy/deps.sh test
 	@$(MAKE) --no-print-directory -j2 $(BINARY)
-	@/usr/bin/python3 -m pytest -p no:cacheprovider -q -s tests/integration/bench_measures.py
+	@/usr/bin/python3 tests/bench/side_by_side.py $(ONLY)
+	@[ -n "$(ONLY)" ] || \
+		/usr/bin/python3 -m pytest -p no:cacheprovider -q -s tests/integration/bench_measures.py
+
+## load: the rollout, phase by phase: 10,000 to 300,000 users, up to 10,000 clients
+load: $(BUILD)/bench/load
+	@deploy/deps.sh test
+	@$(MAKE) --no-print-directory -j2 $(BINARY)
+	@/usr/bin/python3 tests/bench/rollout.py $(PHASE)
+
+$(BUILD)/bench/load: tests/bench/load.c tests/bench/traffic.c tests/bench/traffic.h
+	@mkdir -p $(@D)
+	@echo "link $@"
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -o $@ $(filter %.c,$^) -lm
 
 ## page: builds the status page, which needs npm, and tests it in Chromium
 page:

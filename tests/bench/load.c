@@ -1,0 +1,316 @@
+/*
+ * A load generator that looks at what it gets: closed loop (each connection
+ * sends a batch, waits for its answers, sends the next) or open loop (so many
+ * a second, whatever the answers do; latency counts from the moment a request
+ * was due, so that a server that stalls cannot hide it). One thread, epoll.
+ *
+ *   load PORT [name=value]...
+ *
+ *   mode=get         get | mget | set | fill (each key once, SET) |
+ *                    warm (each key once, GET) | profile (GET profile:ID, a row)
+ *   protocol=redis   redis | memcached (get only)
+ *   connections=50 pipeline=1 keys=100000 value=128 seconds=2
+ *   rate=0           requests a second in all, open loop; 0: closed loop
+ *   zipf=0           exponent; 0: uniform
+ *   seed=1
+ *   pid=0            of the server: tells its CPU time a request, too
+ *
+ * Writes one line of JSON: requests, seconds, errors, wrong, and latencies in
+ * microseconds. Ends with status 1 when an answer was wrong.
+ */
+#include "traffic.h"
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define STEPS 64 /* of the histogram, per doubling */
+#define MAX_PIPELINE 1024
+
+static uint64_t histogram[64 * STEPS];
+static uint64_t requests;
+static int64_t total_ns, max_ns;
+
+static int64_t
+now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}
+
+static void
+give_up(const char *what)
+{
+	fprintf(stderr, "load: %s: %s\n", what, strerror(errno));
+	exit(2);
+}
+
+static void
+note_latency(int64_t ns)
+{
+	int64_t us = ns / 1000 > 0 ? ns / 1000 : 1;
+	int doubling = 63 - __builtin_clzll((uint64_t)us);
+	int64_t step = (us - (INT64_C(1) << doubling)) * STEPS >> doubling;
+
+	histogram[doubling * STEPS + step]++;
+	total_ns += ns;
+	if (ns > max_ns)
+		max_ns = ns;
+}
+
+static void
+take_answers(struct connection *c, int64_t at_ns)
+{
+	const char *at = c->in, *end = c->in + c->in_len;
+
+	while (c->head != c->tail && at < end) {
+		const struct waiting *waiting = &c->queue[c->head % MAX_WAITING];
+		const char *after = traffic_read_answer(at, end, waiting->key);
+		if (after == NULL)
+			break;
+		note_latency(at_ns - waiting->due_ns);
+		requests++;
+		c->head++;
+		at = after;
+	}
+	c->in_len = (size_t)(end - at);
+	memmove(c->in, at, c->in_len);
+}
+
+/* ---- sockets ---- */
+
+static void
+push(struct connection *c)
+{
+	while (c->out_at < c->out_len) {
+		ssize_t sent =
+		    send(c->fd, c->out + c->out_at, c->out_len - c->out_at, MSG_NOSIGNAL);
+		if (sent < 0 && errno == EAGAIN)
+			return; /* level-triggered: it comes again with the next answers */
+		if (sent < 0)
+			give_up("send");
+		c->out_at += (size_t)sent;
+	}
+	c->out_at = c->out_len = 0;
+}
+
+static void
+pull(struct connection *c)
+{
+	if (c->in_room - c->in_len < 65536) {
+		c->in_room = c->in_room * 2 + 65536;
+		c->in = realloc(c->in, c->in_room);
+	}
+	ssize_t got = recv(c->fd, c->in + c->in_len, c->in_room - c->in_len, 0);
+	if (got == 0 || (got < 0 && errno != EAGAIN))
+		give_up("recv");
+	if (got > 0)
+		c->in_len += (size_t)got;
+}
+
+static void
+open_connection(struct connection *c, int poll)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET,
+		.sin_port = htons((uint16_t)options.port),
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct epoll_event event = { EPOLLIN, { .ptr = c } };
+	int one = 1;
+
+	c->fd = socket(AF_INET, SOCK_STREAM, 0);
+	if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&address, sizeof(address)) != 0)
+		give_up("connect");
+	setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	if (fcntl(c->fd, F_SETFL, O_NONBLOCK) != 0 ||
+	    epoll_ctl(poll, EPOLL_CTL_ADD, c->fd, &event) != 0)
+		give_up("epoll");
+}
+
+/* CPU time of the server so far, of all its threads. */
+static int64_t
+server_cpu_ns(void)
+{
+	char path[320];
+	int64_t total = 0, spent;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", options.pid);
+	DIR *tasks = options.pid != 0 ? opendir(path) : NULL;
+	if (tasks == NULL)
+		return 0;
+	for (struct dirent *task; (task = readdir(tasks)) != NULL;) {
+		snprintf(path, sizeof(path), "/proc/%d/task/%.20s/schedstat", options.pid,
+		    task->d_name);
+		FILE *file = fopen(path, "r");
+		if (file != NULL && fscanf(file, "%" SCNd64, &spent) == 1)
+			total += spent;
+		if (file != NULL)
+			fclose(file);
+	}
+	closedir(tasks);
+	return total;
+}
+
+/* ---- the two loops ---- */
+
+static bool
+is_once(void)
+{
+	return options.mode == FILL || options.mode == WARM;
+}
+
+static void
+send_batch(struct connection *c)
+{
+	int64_t at_ns = now_ns();
+
+	for (int i = 0; i < options.pipeline && !(is_once() && traffic_keys_used() >= options.keys);
+	     i++)
+		traffic_append_request(c, at_ns);
+	push(c);
+}
+
+/* Requests that are due, to the connections in turn. */
+static void
+send_due(struct connection *all, int64_t started_ns, int64_t *sent)
+{
+	int64_t due = (int64_t)((double)(now_ns() - started_ns) * options.rate / 1e9);
+
+	for (; *sent < due; ++*sent) {
+		struct connection *c = &all[*sent % options.connections];
+		if (c->tail - c->head == MAX_WAITING) {
+			traffic_errors++; /* it has not answered for that long */
+			continue;
+		}
+		traffic_append_request(c,
+		    started_ns + (int64_t)((double)*sent * 1e9 / options.rate));
+		push(c);
+	}
+}
+
+static void
+turn(struct connection *all, int poll, int wait_ms)
+{
+	struct epoll_event events[256];
+	int count = epoll_wait(poll, events, 256, wait_ms);
+
+	(void)all;
+	for (int i = 0; i < count; i++) {
+		struct connection *c = events[i].data.ptr;
+		pull(c);
+		take_answers(c, now_ns());
+		push(c);
+		if (options.rate == 0 && c->head == c->tail)
+			send_batch(c);
+	}
+}
+
+static double
+run(struct connection *all, int poll)
+{
+	int64_t started_ns = now_ns(), sent = 0;
+	int64_t until_ns = started_ns + (int64_t)(options.seconds * 1e9);
+
+	for (int i = 0; i < options.connections && options.rate == 0; i++)
+		send_batch(&all[i]);
+	while (is_once() ? requests < (uint64_t)options.keys : now_ns() < until_ns) {
+		if (options.rate > 0)
+			send_due(all, started_ns, &sent);
+		turn(all, poll, options.rate > 0 ? 0 : 100);
+	}
+	return (double)(now_ns() - started_ns) / 1e9;
+}
+
+/* ---- options and the report ---- */
+
+static double
+percentile(double share)
+{
+	uint64_t wanted = (uint64_t)(share * (double)requests), seen = 0;
+
+	for (int i = 0; i < 64 * STEPS; i++) {
+		seen += histogram[i];
+		if (seen > wanted)
+			return (double)(INT64_C(1) << i / STEPS) * (1 + (i % STEPS + 0.5) / STEPS);
+	}
+	return (double)max_ns / 1000;
+}
+
+static void
+set_option(const char *name, const char *value)
+{
+	static const char *const modes[] = { "get", "mget", "set", "fill", "warm", "profile" };
+
+	for (int i = 0; i < 6 && strcmp(name, "mode") == 0; i++) {
+		if (strcmp(value, modes[i]) == 0)
+			options.mode = (enum mode)i;
+	}
+	if (strcmp(name, "protocol") == 0)
+		options.is_memcached = strcmp(value, "memcached") == 0;
+	else if (strcmp(name, "connections") == 0)
+		options.connections = atoi(value);
+	else if (strcmp(name, "pipeline") == 0)
+		options.pipeline = atoi(value) < MAX_PIPELINE ? atoi(value) : MAX_PIPELINE;
+	else if (strcmp(name, "keys") == 0)
+		options.keys = atoll(value);
+	else if (strcmp(name, "value") == 0)
+		options.value_bytes = atoll(value);
+	else if (strcmp(name, "seconds") == 0)
+		options.seconds = atof(value);
+	else if (strcmp(name, "rate") == 0)
+		options.rate = atof(value);
+	else if (strcmp(name, "zipf") == 0)
+		options.zipf = atof(value);
+	else if (strcmp(name, "seed") == 0)
+		options.seed = strtoull(value, NULL, 10) | 1;
+	else if (strcmp(name, "mode") != 0) {
+		fprintf(stderr, "load: no option %s\n", name);
+		exit(2);
+	}
+}
+
+int
+main(int argc, char **argv)
+{
+	int poll = epoll_create1(0);
+
+	if (argc < 2) {
+		fprintf(stderr, "load PORT [name=value]...\n");
+		return 2;
+	}
+	options.port = atoi(argv[1]);
+	for (int i = 2; i < argc; i++) {
+		char *equals = strchr(argv[i], '=');
+		if (equals == NULL)
+			return 2;
+		*equals = '\0';
+		set_option(argv[i], equals + 1);
+	}
+	traffic_start();
+	struct connection *all = calloc((size_t)options.connections, sizeof(*all));
+	for (int i = 0; i < options.connections; i++)
+		open_connection(&all[i], poll);
+	int64_t cpu_before_ns = server_cpu_ns();
+	double seconds = run(all, poll);
+	double cpu_us = (double)(server_cpu_ns() - cpu_before_ns) / 1000;
+	printf(
+	    "{\"requests\": %llu, \"seconds\": %.4f, \"errors\": %llu, \"wrong\": %llu, "
+	    "\"cpu_us\": %.3f, \"mean_us\": %.1f, \"p50_us\": %.1f, \"p95_us\": %.1f, \"p99_us\": %.1f, "
+	    "\"p999_us\": %.1f, \"max_us\": %.1f}\n",
+	    (unsigned long long)requests, seconds, (unsigned long long)traffic_errors,
+	    (unsigned long long)traffic_wrong, requests > 0 ? cpu_us / (double)requests : 0,
+	    requests > 0 ? (double)total_ns / 1000 / (double)requests : 0, percentile(0.5),
+	    percentile(0.95), percentile(0.99), percentile(0.999), (double)max_ns / 1000);
+	return traffic_wrong > 0;
+}
