@@ -20,6 +20,8 @@ MUST_CHECK struct listener *listener_tcp(struct event_base *base, const char *ad
 /* Takes the place of a socket that nobody listens on any more. */
 MUST_CHECK struct listener *listener_unix(struct event_base *base, const char *path,
     listener_accepted_fn accepted, void *arg, char *error, size_t error_size);
+/* Accepts those that are waiting, before the end. NULL is fine. */
+void listener_finish(struct listener *listener);
 /* Stops accepting; a unix socket's file is removed. */
 void listener_free(struct listener *listener);
 

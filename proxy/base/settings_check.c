@@ -298,6 +298,15 @@ check_warm(const struct check *check)
 }
 
 static void
+warn_of_admin(const struct settings *s)
+{
+	if (!is_loopback(s->admin.address))
+		log_warn("settings: admin.address %s can be reached by others, and the admin "
+			 "pages know no password",
+		    s->admin.address);
+}
+
+static void
 warn_of_budgets(const struct settings *s)
 {
 	if (is_set(s->redis.url) && s->redis.budget_ms > s->ladder.deadline_ms)
@@ -326,6 +335,7 @@ settings_check(const struct settings *settings, char *error, size_t error_size)
 		if (!checks[i](&check))
 			return false;
 	}
+	warn_of_admin(settings);
 	warn_of_budgets(settings);
 	return true;
 }

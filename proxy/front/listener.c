@@ -62,16 +62,13 @@ on_resume(evutil_socket_t fd, short what, void *arg)
 }
 
 static void
-on_readable(evutil_socket_t fd, short what, void *arg)
+accept_waiting(struct listener *listener, int most)
 {
-	struct listener *listener = arg;
-
-	(void)what;
-	for (int i = 0; i < ACCEPTS_A_TURN; i++) {
+	for (int i = 0; i < most; i++) {
 		struct sockaddr_storage peer = { .ss_family = AF_UNSPEC };
 		socklen_t len = sizeof(peer);
-		int client =
-		    accept4(fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		int client = accept4(listener->fd, (struct sockaddr *)&peer, &len,
+		    SOCK_NONBLOCK | SOCK_CLOEXEC);
 		int error = errno;
 		if (client >= 0) {
 			int yes = 1;
@@ -87,6 +84,13 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 			return;
 		} /* else: that one has gone already; the next */
 	}
+}
+
+static void
+on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what;
+	accept_waiting(arg, ACCEPTS_A_TURN);
 }
 
 static struct listener *
@@ -187,6 +191,13 @@ listener_unix(struct event_base *base, const char *path, listener_accepted_fn ac
 		return NULL;
 	}
 	return listener_new(base, fd, path, accepted, arg);
+}
+
+void
+listener_finish(struct listener *listener)
+{
+	if (listener != NULL)
+		accept_waiting(listener, BACKLOG);
 }
 
 void

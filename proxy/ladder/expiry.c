@@ -39,12 +39,12 @@ end_of(struct slice key, struct slice text, int64_t unit_ms, bool is_moment, int
 	int64_t number;
 
 	if (!slice_to_int64(text, &number) || __builtin_mul_overflow(number, unit_ms, &number))
-		return (struct key_expiry){ EXPIRY_NONE };
+		return (struct key_expiry){ .kind = EXPIRY_NONE };
 	if (is_moment)
 		number -= wall_ms;
 	number = number > 0 ? number : 0;
 	if (__builtin_add_overflow(now_ms, number, &expiry.ms)) /* Redis refuses it as well */
-		return (struct key_expiry){ EXPIRY_NONE };
+		return (struct key_expiry){ .kind = EXPIRY_NONE };
 	if (!is_moment)
 		expiry.ms = number;
 	return expiry;
@@ -60,7 +60,7 @@ option_end(const struct slice *argv, size_t argc, size_t first, int64_t now_ms, 
 				    options[o].is_moment, now_ms, wall_ms);
 		}
 	}
-	return (struct key_expiry){ EXPIRY_NONE };
+	return (struct key_expiry){ .kind = EXPIRY_NONE };
 }
 
 /* RESTORE key ttl value [ABSTTL ...]; a ttl of 0 is none. */
@@ -70,7 +70,7 @@ restore_end(const struct slice *argv, size_t argc, int64_t now_ms, int64_t wall_
 	bool is_moment = false;
 
 	if (slice_equal(argv[2], SLICE("0")))
-		return (struct key_expiry){ EXPIRY_NONE };
+		return (struct key_expiry){ .kind = EXPIRY_NONE };
 	for (size_t i = 4; i < argc; i++)
 		is_moment |= slice_equal_nocase(argv[i], SLICE("ABSTTL"));
 	return end_of(argv[1], argv[2], 1, is_moment, now_ms, wall_ms);
@@ -80,7 +80,7 @@ struct key_expiry
 expiry_of(const struct slice *argv, size_t argc, int64_t now_ms, int64_t wall_ms)
 {
 	if (argc < 3)
-		return (struct key_expiry){ EXPIRY_NONE };
+		return (struct key_expiry){ .kind = EXPIRY_NONE };
 	for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++) {
 		if (slice_equal_nocase(argv[0], fixed[i].name))
 			return end_of(argv[1], argv[fixed[i].place], fixed[i].unit_ms,
@@ -96,7 +96,7 @@ expiry_of(const struct slice *argv, size_t argc, int64_t now_ms, int64_t wall_ms
 		return option_end(argv, argc, 3, now_ms, wall_ms);
 	if (slice_equal_nocase(argv[0], SLICE("getex")))
 		return option_end(argv, argc, 2, now_ms, wall_ms);
-	return (struct key_expiry){ EXPIRY_NONE };
+	return (struct key_expiry){ .kind = EXPIRY_NONE };
 }
 
 /* Rather late than early: a question asked before the key has gone is

@@ -239,7 +239,7 @@ errand_new(struct ladder_context *context, const struct write_command *command,
 	if (kind == ERRAND_WRITE)
 		command_each_written_key(command->info, command->argv, command->argc, add_key,
 		    &keys);
-	struct key_expiry expiry = { EXPIRY_NONE };
+	struct key_expiry expiry = { .kind = EXPIRY_NONE };
 	if (kind == ERRAND_WRITE)
 		expiry = expiry_of(command->argv, command->argc, clock_mono_ms(), clock_wall_ms());
 	size_t words = keys.count + argc;

@@ -212,6 +212,9 @@ on_stop_signal(evutil_socket_t signal, short what, void *arg)
 		return;
 	log_info("%s: draining", signal == SIGTERM ? "SIGTERM" : "SIGINT");
 	notify_stopping(server->notify);
+	/* The kernel has taken them in for us; some have asked already. */
+	listener_finish(server->tcp);
+	listener_finish(server->local);
 	stop_listening(server);
 	drain_workers(server);
 	start_timer(server->drain_timer);

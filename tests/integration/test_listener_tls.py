@@ -418,3 +418,12 @@ def test_others_are_let_in_only_with_a_password_or_certificates(start_sidecar, c
     for name, value in (("password", "sesame"), ("tls_client_ca", authority.file)):
         sidecar.sections["listen"] = {**listen, name: value}
         assert sidecar.run_out("-c", "sidecar.ini", "--check").returncode == 0
+
+
+def test_an_admin_port_for_others_is_warned_of(start_sidecar):
+    sidecar = start_sidecar(maps={})
+    warned = "admin.address 0.0.0.0 can be reached by others"
+    assert not sidecar.log_lines("admin.address")
+    sidecar.sections["admin"]["address"] = "0.0.0.0"
+    checked = sidecar.run_out("-c", "sidecar.ini", "--check")
+    assert checked.returncode == 0 and warned in checked.stderr

@@ -63,9 +63,13 @@ class Wire:
         data = b""
         while len(data) < size:
             try:
-                data += self.tls.read(size - len(data))
+                piece = self.tls.read(size - len(data))
             except ssl.SSLWantReadError:
                 self._receive()
+                continue
+            if not piece:
+                raise ssl.SSLZeroReturnError("the other side has said goodbye")
+            data += piece
         return data
 
     def call(self, *words, size):
