@@ -28,7 +28,7 @@ TESTS := $(sort $(wildcard tests/unit/*/test_*.c))
 TEST_PROGRAMS := $(TESTS:tests/unit/%.c=$(BUILD)/unit/%)
 BINARY ?= sidecar
 
-.PHONY: all run test load check sanitize deps install uninstall clean help unit format fuzz compat bench clients page check-deploy
+.PHONY: all run test load check sanitize deps install uninstall clean help unit format fuzz compat bench instructions clients page check-deploy
 
 all:
 	@$(MAKE) --no-print-directory deps
@@ -113,6 +113,12 @@ $(BUILD)/bench/load: tests/bench/load.c tests/bench/traffic.c tests/bench/traffi
 	@mkdir -p $(@D)
 	@echo "link $@"
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -o $@ $(filter %.c,$^) -lm
+
+## instructions: what a hit costs, counted by valgrind; fails when it has grown by more than 5 %
+instructions:
+	@deploy/deps.sh test
+	@$(MAKE) --no-print-directory -j2 $(BINARY)
+	@tests/instructions/run
 
 ## page: builds the status page, which needs npm, and tests it in Chromium
 page:
