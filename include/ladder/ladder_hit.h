@@ -5,10 +5,18 @@
 #ifndef SIDECAR_LADDER_LADDER_HIT_H
 #define SIDECAR_LADDER_LADDER_HIT_H
 
+#include "base/glob.h"
 #include "ladder/context.h"
 
 /* Whether memory may hold this key ([cache] keys). */
-bool ladder_may_keep(const struct ladder_context *context, struct slice key);
+static inline bool
+ladder_may_keep(const struct ladder_context *context, struct slice key)
+{
+	const char *keys = context->rules->settings->cache.keys;
+	bool is_all = keys[0] == '*' && keys[1] == '\0';
+
+	return is_all || glob_list_matches(slice_of(keys), key);
+}
 
 /*
  * Memory's fresh string: the reply to GET goes to `out`, with `hash` the

@@ -47,8 +47,10 @@ static void
 pause_who_owes_too_much(struct client *client)
 {
 	const struct front *front = client->front;
+	bool has_others =
+	    client->last != NULL || client->redis != NULL || client->unfinished != NULL;
 
-	if (client_owes_too_much(client) ||
+	if ((has_others && client_owes_too_much(client)) ||
 	    buf_len(&front->out) > (size_t)client_settings(client)->listen.output_limit) {
 		if (client->state == CLIENT_READING)
 			client_enter(client, CLIENT_PAUSED);

@@ -40,6 +40,14 @@ refresh(struct client *client, struct slice key)
 	ladder_refresh(client->front->ladder, &question);
 }
 
+static inline const struct map *
+find_map(const struct front *front, struct slice key, struct slice *id)
+{
+	const struct rules *rules = front->ladder->rules;
+
+	return rules->settings->map_count > 0 ? maps_find(rules->maps, key, id) : NULL;
+}
+
 /* False: memory cannot answer, and nothing was written. */
 static inline bool
 answer(struct client *client, const struct hit *hit, const struct map *map, int64_t now_ms,
@@ -63,14 +71,16 @@ answer_get(struct client *client, const struct hit *hit, int64_t now_ms, int64_t
 {
 	struct front *front = client->front;
 	struct slice id = SLICE_NONE;
-	const struct map *map = maps_find(front->ladder->rules->maps, hit->key, &id);
+	const struct map *map = find_map(front, hit->key, &id);
+	bool counts = !client->peer.is_local || (map != NULL && map->settings->limit);
 
-	if (!limit_gate_refuses_get(client, map, id)) {
+	if (!counts || !limit_gate_refuses_get(client, map, id)) {
 		if (!answer(client, hit, map, now_ms, &front->out))
 			return false;
 		++*hits;
 	}
-	limit_gate_done(client);
+	if (counts)
+		limit_gate_done(client);
 	return true;
 }
 
@@ -79,7 +89,7 @@ static inline bool
 answer_one_of_many(struct client *client, const struct hit *hit, int64_t now_ms, struct buf *out)
 {
 	struct slice id = SLICE_NONE;
-	const struct map *map = maps_find(client->front->ladder->rules->maps, hit->key, &id);
+	const struct map *map = find_map(client->front, hit->key, &id);
 
 	return answer(client, hit, map, now_ms, out);
 }

@@ -1,17 +1,7 @@
 /* See ladder_hit.h. */
 #include "ladder/ladder_hit.h"
 
-#include "base/glob.h"
 #include "wire/reply.h"
-
-bool
-ladder_may_keep(const struct ladder_context *context, struct slice key)
-{
-	const char *keys = context->rules->settings->cache.keys;
-	bool is_all = keys[0] == '*' && keys[1] == '\0';
-
-	return is_all || glob_list_matches(slice_of(keys), key);
-}
 
 bool
 ladder_hit(struct ladder_context *context, struct slice key, uint64_t hash, int64_t now_ms,

@@ -16,6 +16,7 @@ struct links {
 	struct breaker *breaker;
 	struct redis_metrics *metrics;
 	unsigned connections, next;
+	bool is_dirty;             /* something was sent since the last flush */
 	struct redis_link *rows[]; /* VERSIONS rows of `connections`; NULL: not used yet */
 };
 
@@ -81,6 +82,7 @@ links_send(struct links *links, struct link_choice choice, struct slice command,
 		*link = redis_link_new(links->base, links->dns, links->target, &links->options,
 		    links->breaker, links->metrics);
 	}
+	links->is_dirty = true;
 	return redis_link_send(*link, command, call);
 }
 
@@ -93,6 +95,9 @@ links_overdue(struct links *links, struct link_choice choice, struct redis_call 
 void
 links_flush(struct links *links)
 {
+	if (!links->is_dirty)
+		return;
+	links->is_dirty = false;
 	for (unsigned i = 0; i < VERSIONS * links->connections; i++) {
 		if (links->rows[i] != NULL && redis_link_is_dirty(links->rows[i]))
 			redis_link_flush(links->rows[i]);

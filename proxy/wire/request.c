@@ -284,16 +284,26 @@ request_parse(struct request_parser *parser, struct request_progress *progress,
 	return parse_inline(parser, bytes);
 }
 
+static inline uint64_t
+eight_bytes(const char *at)
+{
+	uint64_t word;
+
+	memcpy(&word, at, 8);
+	return word;
+}
+
 size_t
 request_get(struct slice bytes, struct slice *key)
 {
-	static const char start[] = "*2\r\n$3\r\n", middle[] = "\r\n$";
+	/* The letters' case, and the first two digits or what else is there. */
+	static const char lower[8] = "   \0\0\0\0", all[8] = "\xff\xff\xff\xff\xff\xff\0";
 	int64_t len;
 
 	/* "*2 $3 GET $1 k", each with its line break, is the shortest. */
-	if (bytes.len < 20 || memcmp(bytes.at, start, 8) != 0 || (bytes.at[8] | 32) != 'g' ||
-	    (bytes.at[9] | 32) != 'e' || (bytes.at[10] | 32) != 't' ||
-	    memcmp(bytes.at + 11, middle, 3) != 0)
+	if (bytes.len < 20 || eight_bytes(bytes.at) != eight_bytes("*2\r\n$3\r\n") ||
+	    ((eight_bytes(bytes.at + 8) | eight_bytes(lower)) & eight_bytes(all)) !=
+		eight_bytes("get\r\n$\0"))
 		return 0;
 	size_t digits = read_digits(bytes, 14, &len);
 	size_t at = 14 + digits + 2;
