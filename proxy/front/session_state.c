@@ -164,7 +164,6 @@ session_state_complete(const struct session_state *state, struct session_effect 
 void
 session_state_sent(struct session_state *state, const struct session_effect *effect)
 {
-	state->is_uncertain |= effect->is_lasting;
 	/* What follows MULTI is queued from the moment it is sent. */
 	if (effect->verb == VERB_MULTI)
 		state->is_in_multi = true;
@@ -323,6 +322,7 @@ session_state_reply(struct session_state *state, struct session_effect *oldest, 
 		state->queued++;
 		state->is_uncertain |= oldest->verb != VERB_OTHER;
 	}
+	state->is_uncertain |= oldest->is_lasting && type != '-';
 	apply(state, oldest, type == '-');
 	return oldest->is_silent ? SESSION_REPLY_SILENT : SESSION_REPLY_ANSWER;
 }

@@ -35,6 +35,17 @@ def test_who_debugs_scripts_is_alone(sidecar):
     assert debugger.call("PING") == "PONG"
 
 
+def test_what_redis_refuses_leaves_nothing(sidecar):
+    """node-redis says READONLY when it connects, if so told; memory answers it all the same."""
+    client = sidecar.client()
+    assert client.call("READONLY").startswith("ERR ")
+    client.call("SET", "a", "1")
+    eventually(lambda: client.call("GET", "a") == b"1" and client.call("SIDECAR", "GET", "a")[1] == b"memory")
+    before = sidecar.metrics().sum("sidecar_requests_total", **{"class": "session"})
+    client.call("GET", "a")
+    assert sidecar.metrics().sum("sidecar_requests_total", **{"class": "session"}) == before
+
+
 @pytest.fixture
 def replica(redis, start_redis):
     replica = start_redis(settings=["--replicaof", "127.0.0.1", str(redis.port),
