@@ -28,7 +28,7 @@ TESTS := $(sort $(wildcard tests/unit/*/test_*.c))
 TEST_PROGRAMS := $(TESTS:tests/unit/%.c=$(BUILD)/unit/%)
 BINARY ?= sidecar
 
-.PHONY: all run test load check sanitize deps install uninstall clean help unit format fuzz compat bench instructions clients page check-deploy
+.PHONY: all run test load check sanitize deps install uninstall clean help unit format fuzz compat bench instructions clients page check-deploy drill
 
 all:
 	@$(MAKE) --no-print-directory deps
@@ -63,6 +63,12 @@ run:
 	@deploy/deps.sh run
 	@$(MAKE) --no-print-directory -j2 $(BINARY)
 	@exec deploy/demo/run.sh
+
+## drill: a minute of outages against private backends, which rung answers live; 0 when no read failed
+drill:
+	@deploy/deps.sh test
+	@$(MAKE) --no-print-directory -j2 $(BINARY)
+	@exec deploy/demo/drill.sh
 
 unit: $(TEST_PROGRAMS)
 

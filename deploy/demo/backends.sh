@@ -17,7 +17,9 @@ temporary=  # the same where it has to go in the end
 user=       # UID:GID the servers run as, where that is not our own
 become=()   # what makes setpriv do it
 launched=   # process id of the last launch
+redis_port= # the same when it is started again
 backends=() # "PID SIGNAL" of each, the last started first
+declare -A pid_of # of each by its name
 
 start_backends() {
 	unset "${!PG@}" REDISCLI_AUTH # they speak of the caller's servers, not of these
@@ -82,7 +84,7 @@ open_place_to_servers() {
 }
 
 start_redis() {
-	redis_port=$(find_free_port)
+	redis_port=${redis_port:-$(find_free_port)}
 	launch_server redis TERM redis-server --bind 127.0.0.1 --port "$redis_port" --save ""
 	is_up redis-cli -p "$redis_port" ping || fail redis
 }
@@ -209,6 +211,7 @@ launch_server() { # NAME SIGNAL COMMAND...; the signal is what stops it
 	store "$name.log" </dev/null
 	launch "$signal" "${become[@]}" -- env -C "$place" "$@" >"$place/$name.log" 2>&1
 	backends=("$launched $signal" "${backends[@]}")
+	pid_of[$name]=$launched
 }
 
 launch() { # SIGNAL [OPTION OF setpriv]... -- COMMAND...
