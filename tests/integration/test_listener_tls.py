@@ -13,6 +13,7 @@ import pytest
 
 import resp
 from processes import eventually
+from sidecar import slowness
 from wire import Wire
 
 PONG = b"+PONG\r\n"
@@ -269,7 +270,8 @@ def test_who_says_goodbye_behind_his_commands_is_answered(secured, context):
 
 def test_plaintext_and_rubbish_close_and_are_logged_once(secured, context):
     for at in range(40):
-        rubbish = (resp.encode("PING"), b"GET / HTTP/1.1\r\n\r\n", os.urandom(500),
+        # Some rubbish looks like the start of a long SSL 2 hello: none of these.
+        rubbish = (resp.encode("PING"), b"GET / HTTP/1.1\r\n\r\n", random.Random(at).randbytes(500),
                    b"\x16\x03\x01\x40\x00" + bytes(40))[at % 4]
         with socket.create_connection(secured.address, 5) as stranger:
             stranger.sendall(rubbish)
@@ -349,7 +351,7 @@ def test_an_idle_client_costs_little(secured, context):
         used = (secured.memory_bytes() - before) / len(clients)
         for one in clients:
             one.close()
-    assert used < 100_000, used
+    assert used < 100_000 * slowness(), used  # sanitizers keep more
 
 
 # Files
