@@ -165,7 +165,8 @@ seal_open_chunk(struct seal *seal, struct slice sealed, bool is_last, struct buf
 	sealed.len -= SEAL_TAG_BYTES;
 	memcpy(tag, sealed.at + sealed.len, SEAL_TAG_BYTES);
 	set_nonce(seal, is_last);
-	run_cipher(seal, sealed, buf_reserve(out, sealed.len));
+	/* Not 0: room for nothing would be NULL. */
+	run_cipher(seal, sealed, buf_reserve(out, sealed.len + 1));
 	if (EVP_CIPHER_CTX_ctrl(seal->cipher, EVP_CTRL_GCM_SET_TAG, SEAL_TAG_BYTES, tag) != 1 ||
 	    EVP_CipherFinal_ex(seal->cipher, end, &len) != 1)
 		return false;
