@@ -105,6 +105,7 @@ client_settle(struct client *client)
 			client_close(client);
 			return;
 		}
+		session_free(client->redis); /* to Redis it has gone */
 		client_enter(client, CLIENT_LINGERING);
 		client_set_patience(client, LINGER_MS);
 	}

@@ -46,6 +46,20 @@ def test_what_redis_refuses_leaves_nothing(sidecar):
     assert sidecar.metrics().sum("sidecar_requests_total", **{"class": "session"}) == before
 
 
+@pytest.mark.parametrize("end", ["QUIT", "CLIENT KILL ID"])
+def test_who_is_told_to_go_leaves_redis_at_once(end, sidecar, redis):
+    """Whether or not it hangs up itself."""
+    client, other = sidecar.client(), sidecar.client()
+    own = client.call("CLIENT", "ID")
+    client.call("SUBSCRIBE", "news")
+    assert redis.call("PUBSUB", "NUMSUB", "news") == [b"news", 1]
+    if end == "QUIT":
+        assert client.call("QUIT") == "OK"
+    else:
+        assert other.call(*end.split(), str(own)) == 1
+    eventually(lambda: redis.call("PUBSUB", "NUMSUB", "news") == [b"news", 0], 1.5)
+
+
 @pytest.fixture
 def replica(redis, start_redis):
     replica = start_redis(settings=["--replicaof", "127.0.0.1", str(redis.port),
