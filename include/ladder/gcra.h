@@ -47,4 +47,21 @@ bool gcra_rate_make(int64_t count, int64_t period_ns, int64_t burst, struct gcra
 void gcra_take(struct gcra *gcra, const struct gcra_rate *rate, int64_t quantity, int64_t now_ns,
     struct gcra_answer *answer);
 
+/*
+ * One request, where the rate is known to be the one that *full_ns was reckoned
+ * by: the same, for those who are in a hurry. burst_ns is burst * interval_ns.
+ */
+static inline bool
+gcra_take_one(int64_t *full_ns, int64_t interval_ns, int64_t burst_ns, int64_t now_ns,
+    int64_t *retry_ns)
+{
+	int64_t next_ns = (*full_ns > now_ns ? *full_ns : now_ns) + interval_ns;
+
+	*retry_ns = next_ns - now_ns - burst_ns;
+	if (*retry_ns > 0)
+		return false;
+	*full_ns = next_ns;
+	return true;
+}
+
 #endif

@@ -23,6 +23,9 @@ struct map {
 	/* The query may give valid_until, so a copy in Redis says nothing about
 	 * how long it is valid but for its ttl. Learnt by the query's text. */
 	bool has_valid_until;
+	/* The only map that counts against per_user, and each id has one spelling:
+	 * the key says who it is as well as the id does. */
+	bool is_user_by_key;
 };
 
 /* `settings` must outlive it. */

@@ -74,7 +74,7 @@ answer_get(struct client *client, const struct hit *hit, int64_t now_ms, int64_t
 	const struct map *map = find_map(front, hit->key, &id);
 	bool counts = !client->peer.is_local || (map != NULL && map->settings->limit);
 
-	if (!counts || !limit_gate_refuses_get(client, map, id)) {
+	if (!counts || !limit_gate_refuses_get(client, map, id, hit->hash)) {
 		if (!answer(client, hit, map, now_ms, &front->out))
 			return false;
 		++*hits;

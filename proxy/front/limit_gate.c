@@ -28,12 +28,15 @@ peer_of(const struct client *client)
 	return who != 0 ? who : 1;
 }
 
-/* One row has one name: Postgres takes a uuid in either case. */
+/* The key's hash where that says the same: it is known already. One row has
+ * one name, and Postgres takes a uuid in either case. */
 static uint64_t
-user_of(const struct map *map, struct slice id)
+user_of(const struct map *map, struct slice id, uint64_t key_hash)
 {
 	char lower[UUID_LEN];
 
+	if (map->is_user_by_key)
+		return key_hash;
 	if (map->id_type != ID_UUID || id.len != UUID_LEN)
 		return hash_bytes(id);
 	for (size_t i = 0; i < UUID_LEN; i++)
@@ -46,7 +49,7 @@ user_of(const struct map *map, struct slice id)
 static struct limits *
 limits_of(const struct client *client)
 {
-	return front_ladder(client_front(client))->backends->limits;
+	return client->front->ladder->backends->limits;
 }
 
 /* One clock for all that a turn of the loop has brought. */
@@ -60,7 +63,7 @@ now_ns(const struct client *client)
 static void
 refuse(struct client *client, enum limit_scope scope, int64_t retry_ns)
 {
-	counter_add(&front_metrics(client_front(client))->limited[scope], 1);
+	counter_add(&client->front->metrics->limited[scope], 1);
 	limits_refuse(limits_of(client), scope, retry_ns, client_reply(client));
 }
 
@@ -109,27 +112,28 @@ limit_gate_done(struct client *client)
 /* ---- keys ---- */
 
 bool
-limit_gate_refuses_key(struct client *client, const struct map *map, struct slice id)
+limit_gate_refuses_key(struct client *client, const struct map *map, struct slice id,
+    uint64_t key_hash)
 {
-	struct client_session *session = client_session(client);
 	struct limits *limits = limits_of(client);
 	int64_t retry_ns;
 
-	if (map == NULL || !map->settings->limit || session->is_user_counted ||
+	if (map == NULL || !map->settings->limit || client->session.is_user_counted ||
 	    !limits_is_on(limits, LIMIT_PER_USER))
 		return false;
-	session->is_user_counted =
-	    limits_allow(limits, LIMIT_PER_USER, user_of(map, id), now_ns(client), &retry_ns);
-	if (!session->is_user_counted)
+	client->session.is_user_counted = limits_allow(limits, LIMIT_PER_USER,
+	    user_of(map, id, key_hash), now_ns(client), &retry_ns);
+	if (!client->session.is_user_counted)
 		refuse(client, LIMIT_PER_USER, retry_ns);
-	return !session->is_user_counted;
+	return !client->session.is_user_counted;
 }
 
 bool
-limit_gate_refuses_get(struct client *client, const struct map *map, struct slice id)
+limit_gate_refuses_get(struct client *client, const struct map *map, struct slice id,
+    uint64_t key_hash)
 {
-	return limit_gate_of_peer(client) != LIMIT_PASSES ||
-	    limit_gate_refuses_key(client, map, id);
+	return (!client->peer.is_local && limit_gate_of_peer(client) != LIMIT_PASSES) ||
+	    limit_gate_refuses_key(client, map, id, key_hash);
 }
 
 /* Of one command with several keys. */
@@ -150,8 +154,8 @@ count_key(struct slice key, void *arg)
 
 	if (map == NULL || !map->settings->limit)
 		return;
-	if (limits_allow(tally->limits, LIMIT_PER_USER, user_of(map, id), tally->now_ns,
-		&retry_ns)) {
+	if (limits_allow(tally->limits, LIMIT_PER_USER, user_of(map, id, cache_hash(key)),
+		tally->now_ns, &retry_ns)) {
 		tally->allowed++;
 		return;
 	}

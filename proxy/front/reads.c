@@ -74,7 +74,7 @@ handle_get(struct client *client, const struct request_parser *parser)
 	reads_question(client, parser->argv[1], &question);
 	if (question.is_hash)
 		return false; /* Redis says WRONGTYPE, or has it as the app left it */
-	if (limit_gate_refuses_key(client, question.map, question.id))
+	if (limit_gate_refuses_key(client, question.map, question.id, cache_hash(question.key)))
 		return true;
 	ask_string(client, &question);
 	return true;
@@ -368,7 +368,8 @@ handle_hash(struct client *client, const struct request_parser *parser)
 		reads_question(client, parser->argv[1], &question);
 		if (!question.is_hash)
 			return false;
-		if (limit_gate_refuses_key(client, question.map, question.id))
+		if (limit_gate_refuses_key(client, question.map, question.id,
+			cache_hash(question.key)))
 			return true;
 		struct hash_read *read = hash_read_new(command, parser->argv + 2, parser->argc - 2);
 		read->slot = slot_new(client);

@@ -52,8 +52,11 @@ struct limit_table {
 /* Never changes once it is published; an old one stays until the end. */
 struct limit_policy {
 	struct rate set;
-	struct gcra_rate rate, patience;
+	struct gcra_rate rate;
+	int64_t burst_ns;    /* of it */
+	int64_t patience_ns; /* the interval of refusals, whose burst takes as long */
 	int64_t bar_max_ns;
+	size_t text_len;
 	char text[TEXT_SIZE]; /* " ms (per_user 1000/min)\r\n" */
 	struct limit_policy *older;
 };
@@ -120,12 +123,13 @@ policy_new(enum limit_scope scope, struct rate rate)
 		return policy;
 	}
 	int64_t interval_ns = policy->rate.interval_ns;
-	policy->patience.interval_ns = larger(interval_ns / PATIENCE, 1);
-	policy->patience.burst = policy->rate.burst * PATIENCE;
+	policy->burst_ns = policy->rate.burst * interval_ns;
+	policy->patience_ns = larger(interval_ns / PATIENCE, 1);
 	policy->bar_max_ns = larger(interval_ns, smaller(period_ns, BAR_MAX_NS));
 	units_format_rate(rate, &text);
 	snprintf(policy->text, TEXT_SIZE, " ms (%s %.*s)\r\n", limit_scope_names[scope],
 	    (int)buf_len(&text), buf_slice(&text).at);
+	policy->text_len = strlen(policy->text);
 	buf_free(&text);
 	return policy;
 }
@@ -260,14 +264,13 @@ static void
 note_refusal(const struct limit_policy *policy, struct limit_entry *entry, uint8_t *offences,
     int64_t now_ns)
 {
-	struct gcra refusals = { entry->refusals_full_ns, policy->patience.interval_ns };
-	struct gcra_answer answer;
+	int64_t unused;
 
-	if (refusals.full_ns <= now_ns)
+	if (entry->refusals_full_ns <= now_ns)
 		*offences = 0;
-	gcra_take(&refusals, &policy->patience, 1, now_ns, &answer);
-	entry->refusals_full_ns = refusals.full_ns;
-	if (answer.is_allowed || now_ns < entry->barred_until_ns)
+	if (gcra_take_one(&entry->refusals_full_ns, policy->patience_ns, policy->burst_ns, now_ns,
+		&unused) ||
+	    now_ns < entry->barred_until_ns)
 		return;
 	int64_t bar_ns = policy->rate.interval_ns;
 	for (int i = 0; i <= *offences && bar_ns < policy->bar_max_ns; i++)
@@ -276,21 +279,30 @@ note_refusal(const struct limit_policy *policy, struct limit_entry *entry, uint8
 	entry->barred_until_ns = now_ns + smaller(bar_ns, policy->bar_max_ns);
 }
 
+/* Under another rate it has offended nobody. */
+static void
+adapt(const struct limit_policy *policy, struct limit_entry *entry, uint8_t *offences,
+    int64_t now_ns)
+{
+	struct gcra_answer answer;
+
+	entry->refusals_full_ns = entry->barred_until_ns = *offences = 0;
+	gcra_take(&entry->answers, &policy->rate, 0, now_ns, &answer);
+}
+
 static bool
 decide(const struct limit_policy *policy, struct limit_entry *entry, uint8_t *offences,
     int64_t now_ns, int64_t *retry_ns)
 {
-	struct gcra_answer answer;
-
-	/* Under another rate it has offended nobody. */
 	if (entry->answers.interval_ns != policy->rate.interval_ns)
-		entry->refusals_full_ns = entry->barred_until_ns = *offences = 0;
-	bool is_barred = now_ns < entry->barred_until_ns;
-	gcra_take(&entry->answers, &policy->rate, is_barred ? 0 : 1, now_ns, &answer);
-	if (!is_barred && answer.is_allowed)
+		adapt(policy, entry, offences, now_ns);
+	*retry_ns = 0;
+	if (now_ns >= entry->barred_until_ns &&
+	    gcra_take_one(&entry->answers.full_ns, policy->rate.interval_ns, policy->burst_ns,
+		now_ns, retry_ns))
 		return true;
 	note_refusal(policy, entry, offences, now_ns);
-	*retry_ns = larger(answer.retry_ns, entry->barred_until_ns - now_ns);
+	*retry_ns = larger(*retry_ns, entry->barred_until_ns - now_ns);
 	return false;
 }
 
@@ -330,12 +342,17 @@ void
 limits_refuse(const struct limits *limits, enum limit_scope scope, int64_t retry_ns,
     struct buf *out)
 {
-	int64_t ms = larger((retry_ns + NS_PER_MS - 1) / NS_PER_MS, 1);
+	static const char start[] = "-RATELIMITED retry in ";
+	const struct limit_policy *policy = policy_of(limits, scope);
+	uint64_t ms = retry_ns > 0 ? (uint64_t)(retry_ns + NS_PER_MS - 1) / NS_PER_MS : 1;
 	char digits[24], *at = digits + sizeof(digits);
 
 	for (; ms > 0; ms /= 10)
 		*--at = (char)('0' + ms % 10);
-	buf_append_slice(out, SLICE("-RATELIMITED retry in "));
-	buf_append(out, at, (size_t)(digits + sizeof(digits) - at));
-	buf_append_slice(out, slice_of(policy_of(limits, scope)->text));
+	size_t len = (size_t)(digits + sizeof(digits) - at);
+	char *to = buf_reserve(out, sizeof(start) + sizeof(digits) + TEXT_SIZE);
+	memcpy(to, start, sizeof(start) - 1);
+	memcpy(to + sizeof(start) - 1, at, len);
+	memcpy(to + sizeof(start) - 1 + len, policy->text, policy->text_len);
+	buf_added(out, sizeof(start) - 1 + len + policy->text_len);
 }

@@ -69,6 +69,22 @@ free_answer(const struct map_settings *settings)
 	return blob;
 }
 
+static void
+mark_only_limited(struct maps *maps)
+{
+	struct map *limited = NULL;
+	size_t count = 0;
+
+	for (size_t i = 0; i < maps->count; i++) {
+		if (maps->maps[i].settings->limit) {
+			limited = &maps->maps[i];
+			count++;
+		}
+	}
+	if (count == 1)
+		limited->is_user_by_key = limited->id_type != ID_UUID;
+}
+
 struct maps *
 maps_new(const struct settings *settings)
 {
@@ -82,6 +98,7 @@ maps_new(const struct settings *settings)
 		map->free = free_answer(map->settings);
 		map->has_valid_until = strcasestr(map->settings->query, "valid_until") != NULL;
 	}
+	mark_only_limited(maps);
 	return maps;
 }
 

@@ -93,6 +93,19 @@ def test_an_mget_is_refused_when_all_of_its_users_are_over(redis, pgbouncer, pla
     assert client.call("GET", "free:1") is None
 
 
+def test_a_user_of_two_maps_is_one_user(redis, pgbouncer, plans, start_sidecar):
+    plan = {"key": "plan:{id:int}", "query": plans.QUERY, "free": plans.FREE}
+    sidecar = start_sidecar(
+        redis={"url": redis.url}, postgres={"url": pgbouncer.url}, limits={"per_user": "2/min"},
+        maps={"plan": plan, "other": {**plan, "key": "other:{id:int}"},
+              "team": {**plan, "key": "team:{id:int}", "limit": "no"}})
+    client = sidecar.client()
+    assert client.call("GET", "plan:1") == client.call("GET", "other:1") == plans.bytes(1)
+    assert client.call("GET", "plan:1").startswith("RATELIMITED")
+    assert client.call("MGET", "other:1").startswith("RATELIMITED")
+    assert client.call("GET", "team:1") == plans.bytes(1)
+
+
 def test_a_uuid_is_one_user_in_either_case(redis, pgbouncer, plans, start_sidecar):
     sidecar = start_sidecar(
         redis={"url": redis.url}, postgres={"url": pgbouncer.url}, limits={"per_user": "2/min"},
