@@ -50,8 +50,24 @@ slice_starts(struct slice whole, struct slice start)
 	return whole.len >= start.len && memcmp(whole.at, start.at, start.len) == 0;
 }
 
+/* Of one length: whether they are equal but for the case of ASCII letters. */
+bool slice_same_nocase(struct slice a, struct slice b);
+
 /* As slice_equal(), but ASCII letters of either case are the same. */
-bool slice_equal_nocase(struct slice a, struct slice b);
+static inline bool
+slice_equal_nocase(struct slice a, struct slice b)
+{
+	return a.len == b.len && slice_same_nocase(a, b);
+}
+
+/* The same with a word that begins with a letter. Most words differ in their
+ * first letter, so that a table of words is soon searched. */
+static inline bool
+slice_is_word(struct slice a, const char *word)
+{
+	return a.len > 0 && (a.at[0] | 32) == (word[0] | 32) &&
+	    slice_equal_nocase(a, slice_of(word));
+}
 
 /* Decimal, optional '-', nothing else around it; false when it is not one
  * or does not fit. */

@@ -10,10 +10,8 @@ lower(char c)
 }
 
 bool
-slice_equal_nocase(struct slice a, struct slice b)
+slice_same_nocase(struct slice a, struct slice b)
 {
-	if (a.len != b.len)
-		return false;
 	for (size_t i = 0; i < a.len; i++) {
 		if (lower(a.at[i]) != lower(b.at[i]))
 			return false;

@@ -62,7 +62,7 @@ static const struct {
 static bool
 is_word(struct slice argument, const char *word)
 {
-	return slice_equal_nocase(argument, slice_of(word));
+	return slice_is_word(argument, word);
 }
 
 static void

@@ -60,6 +60,17 @@ TEST(case_is_ignored_for_ascii_letters_only)
 	CHECK(slice_equal_nocase(SLICE("AZaz09_"), SLICE("azAZ09_")));
 }
 
+TEST(a_word_is_itself_in_either_case_and_nothing_else)
+{
+	CHECK(slice_is_word(SLICE("blpop"), "blpop"));
+	CHECK(slice_is_word(SLICE("BLPop"), "blpop"));
+	CHECK(slice_is_word(SLICE("block"), "BLOCK"));
+	CHECK(!slice_is_word(SLICE("blpo"), "blpop"));
+	CHECK(!slice_is_word(SLICE("blpopp"), "blpop"));
+	CHECK(!slice_is_word(SLICE("clpop"), "blpop"));
+	CHECK(!slice_is_word(SLICE_NONE, "blpop"));
+}
+
 TEST(a_slice_starts_with_what_it_starts_with)
 {
 	CHECK(slice_starts(SLICE("profile:1"), SLICE("profile:")));
