@@ -46,7 +46,47 @@ time_text(char *text, size_t size)
 	snprintf(text, size, "%s.%03ldZ", seconds, now.tv_nsec / 1000000);
 }
 
-/* Control bytes would let a peer's text forge a line. */
+/* Well-formed UTF-8 (Unicode, table 3-7): what the first byte may be, what the
+ * second, and how many there are. Further ones are 80 to bf. */
+static const struct shape {
+	unsigned char first[2], second[2];
+	size_t len;
+} shapes[] = {
+	{ { 0x01, 0x7f }, { 0x00, 0xff }, 1 }, { { 0xc2, 0xdf }, { 0x80, 0xbf }, 2 },
+	{ { 0xe0, 0xe0 }, { 0xa0, 0xbf }, 3 }, /* less would be longer than it need be */
+	{ { 0xe1, 0xec }, { 0x80, 0xbf }, 3 },
+	{ { 0xed, 0xed }, { 0x80, 0x9f }, 3 }, /* no surrogates */
+	{ { 0xee, 0xef }, { 0x80, 0xbf }, 3 }, { { 0xf0, 0xf0 }, { 0x90, 0xbf }, 4 },
+	{ { 0xf1, 0xf3 }, { 0x80, 0xbf }, 4 },
+	{ { 0xf4, 0xf4 }, { 0x80, 0x8f }, 4 }, /* up to U+10FFFF */
+};
+
+static bool
+is_within(unsigned char byte, const unsigned char range[2])
+{
+	return byte >= range[0] && byte <= range[1];
+}
+
+/* How many bytes the character at `c` has; 0: it is none. */
+static size_t
+utf8_len(const unsigned char *c)
+{
+	static const unsigned char further[2] = { 0x80, 0xbf };
+	const struct shape *shape = shapes, *end = shapes + sizeof(shapes) / sizeof(shapes[0]);
+
+	while (shape < end && !is_within(c[0], shape->first))
+		shape++;
+	if (shape == end || !is_within(c[1], shape->second))
+		return 0;
+	for (size_t i = 2; i < shape->len; i++) {
+		if (!is_within(c[i], further))
+			return 0;
+	}
+	return shape->len;
+}
+
+/* Control bytes would let a peer's text forge a line; bytes that are no UTF-8
+ * would make a line that is no JSON. */
 static size_t
 escape(const char *message, bool is_json, char *out, size_t size)
 {
@@ -58,11 +98,14 @@ escape(const char *message, bool is_json, char *out, size_t size)
 		if (is_json && (*c == '"' || *c == '\\')) {
 			out[len++] = '\\';
 			out[len++] = (char)*c;
-		} else if (*c < ' ' || *c == 0x7f) {
+		} else if (*c < ' ' || *c == 0x7f || utf8_len(c) == 0) {
 			len += (size_t)snprintf(out + len, size - len,
 			    is_json ? "\\u%04x" : "\\x%02x", *c);
 		} else {
-			out[len++] = (char)*c;
+			size_t bytes = utf8_len(c);
+			memcpy(out + len, c, bytes);
+			len += bytes;
+			c += bytes - 1;
 		}
 	}
 	out[len] = '\0';

@@ -10,6 +10,8 @@
 import socket
 import time
 
+import privacy
+
 
 class Error(str):
     """An error reply; not raised, so that tests compare it."""
@@ -60,6 +62,7 @@ def decode(data, at=0):
     if kind == b"+":
         return line.decode("utf-8", "surrogateescape"), at
     if kind == b"-":
+        privacy.note_error(line)
         return Error(line.decode("utf-8", "surrogateescape")), at
     if kind in (b":", b"("):
         return int(line), at

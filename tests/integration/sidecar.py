@@ -10,6 +10,7 @@ import socket
 import subprocess
 import time
 
+import privacy
 import resp
 from backends import Plans
 from processes import HERE, Process, eventually, free_port
@@ -181,6 +182,7 @@ class Sidecar(Process):
         """For the fixture: the way every test ends."""
         code = self.child.poll() if self.child else 0
         try:
+            told = self.told_to_operators()
             if self.child is not None and code is None:
                 if self.is_stopped:
                     self.cont()
@@ -189,9 +191,19 @@ class Sidecar(Process):
             for report in SANITIZER_REPORTS:
                 assert report not in self.log(), self.log()[-12000:]
             assert code in (None, 0), f"ended by itself, exit code {code}:\n{self.log()[-4000:]}"
+            privacy.check(self.sections, {**told, "log": self.log()})
         finally:
             self.close_clients()
             self.kill9()
+
+    def told_to_operators(self):
+        """What the admin port tells, by path; empty where it does not answer (any more)."""
+        if not self.is_running() or self.is_stopped:
+            return {}
+        try:
+            return {path: self.http(path)[1] for path in ("/metrics", "/status.json", "/keys.json")}
+        except (OSError, http.client.HTTPException):
+            return {}
 
     # Talking to it
 

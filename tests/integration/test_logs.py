@@ -1,10 +1,12 @@
 """The log: one line an event, none a request, and nobody's data."""
 
 import json
+import re
 import time
 
 import pytest
 
+import privacy
 from processes import eventually
 
 SECRET_ID = 918273645
@@ -124,3 +126,50 @@ def test_log_level_error_is_quiet(redis, start_sidecar):
     sidecar = start_sidecar(redis={"url": redis.url}, server={"log_level": "error"})
     sidecar.call("PING")
     assert sidecar.log() == ""
+
+
+# What tests/integration/privacy.py looks for at the end of every test
+
+
+@pytest.mark.parametrize("text", [
+    "fill of plan:17 refused", "plan:x", "dropped k:5", 'row {"tier":"plus","n":3}',
+    "cannot log in with door-secret", "token its-own-token", "key of user_account:-3"])
+def test_what_operators_must_not_see_is_found(text):
+    sections = {"map plan": {"key": "plan:{id:int}"}, "redis": {"token": "its-own-token"}}
+    assert list(privacy.findings(sections, f"2026-11-22T17:00:00.000Z info {text}\n"))
+
+
+@pytest.mark.parametrize("text", [
+    "plan:#9f2c41 refused", "every copy of plan:* in redis",
+    "postgres map plan: the query works", "key plan:{id:int}",
+    "redis down: localhost:6379 refused", "redis://127.0.0.1:6379", "sidecar.ini:12: [cache] ttl",
+    'sidecar_answers_total{rung="memory"} 17', '{"key":"plan:#9f2c41","hits":12,"bytes":3}'])
+def test_what_they_may_see_is_not(text):
+    assert not list(privacy.findings({"map plan": {"key": "plan:{id:int}"}}, text + "\n"))
+
+
+def test_an_error_of_our_own_is_looked_through_too(start_sidecar):
+    sidecar = start_sidecar()
+    assert sidecar.call("GET", "plan:17") is not None
+    assert sidecar.call("INCR", "plan:17").startswith("REDISDOWN")
+    privacy.note_error(b"REDISDOWN cannot read plan:17")
+    with pytest.raises(AssertionError, match="an error tells"):
+        privacy.check(sidecar.sections, {})
+
+
+def test_json_lines_have_the_fields_of_text_lines(start_sidecar, redis):
+    def lines(log_format):
+        sidecar = start_sidecar(redis={"url": redis.url}, server={"log_format": log_format})
+        eventually(lambda: sidecar.log_lines("redis up"))
+        sidecar.terminate()
+        return sidecar.output("stderr").splitlines()
+    texts = [line.split(" ", 2) for line in lines("text")]
+    jsons = [json.loads(line) for line in lines("json")]
+    assert all(list(line) == ["time", "level", "message"] for line in jsons)
+
+    def shape(level, message):
+        return level, re.sub(r"\d+", "0", message)
+    assert {shape(*text[1:]) for text in texts} == {
+        shape(line["level"], line["message"]) for line in jsons}
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["time"])
+               for line in jsons)

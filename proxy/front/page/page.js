@@ -325,7 +325,7 @@ function makeChart(id) {
 	charts[id]?.destroy();
 	charts[id] = new uPlot({
 		width: box.clientWidth, height: box.clientWidth < 420 ? 180 : 210,
-		padding: [8, 8, 0, 0],
+		padding: [8, 22, 0, 0],
 		series: [{}, ...options.series], axes: options.axes,
 		scales: { x: { range: () => visible() }, ...options.scales },
 		cursor: { y: false, points: { show: false }, drag: { x: false, y: false }, sync: { key: "time" } },

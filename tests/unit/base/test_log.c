@@ -142,6 +142,23 @@ TEST(a_json_line_is_json_whatever_a_peer_said)
 	CHECK_TEXT(json_message, wanted);
 }
 
+static void
+line_of_no_utf8(void)
+{
+	/* é, a lone byte, an overlong '/', a surrogate, 😀, beyond Unicode, cut off */
+	log_info("\xc3\xa9|\xe9|\xc0\xaf|\xed\xa0\x80|\xf0\x9f\x98\x80|\xf4\x90\x80\x80|\xe2\x82");
+}
+
+TEST(bytes_that_are_no_utf8_are_escaped_and_the_others_stay)
+{
+	log_setup(LOG_INFO, LOG_TEXT);
+	CHECK(strstr(logged_by(line_of_no_utf8),
+		  " \xc3\xa9|\\xe9|\\xc0\\xaf|\\xed\\xa0\\x80|\xf0\x9f\x98\x80|"
+		  "\\xf4\\x90\\x80\\x80|\\xe2\\x82\n") != NULL);
+	log_setup(LOG_INFO, LOG_JSON);
+	CHECK(strstr(logged_by(line_of_no_utf8), "\"\xc3\xa9|\\u00e9|\\u00c0\\u00af|") != NULL);
+}
+
 TEST(a_long_line_is_cut_and_still_whole)
 {
 	for (int format = LOG_TEXT; format <= LOG_JSON; format++) {
