@@ -85,9 +85,9 @@ struct front {
 	struct client *handling; /* whose commands are being handled; NULL: nobody's */
 	size_t client_count;
 	bool is_draining;
-	int64_t turn_us;         /* the clock, read once a turn of the loop; 0: not yet */
-	int64_t turn_batches;    /* of all clients, in this turn */
-	int64_t batch_took_us;   /* when it was last looked at */
+	int64_t turn_us;         /* the clock, as looked at last in this turn; 0: not yet */
+	int64_t turn_batches;    /* of all clients, since */
+	int64_t batch_took_us;   /* one of them, as of the last look */
 	int64_t unlooked;        /* batches since */
 	int64_t paused_until_ms; /* CLIENT PAUSE; 0: not paused */
 	bool pauses_all;

@@ -117,20 +117,24 @@ send_shared(struct client *client)
 	return is_alive;
 }
 
-/* Each hit took at most as long as its batch; the clock is asked for large
- * ones and now and then, and tells how long a batch of this turn took. */
+/* Each hit took at most as long as its batch; the clock is asked behind large
+ * ones and now and then, which tells how long a batch takes, and keeps the
+ * time of a long turn from growing old: a copy's valid_until is at stake. */
 static void
 count_batch(struct front *front, int64_t hits_before)
 {
 	int64_t hits = counter_get(&front->metrics->ladder.hits) - hits_before;
 
 	front->turn_batches++;
-	if (hits == 0)
-		return;
-	if (hits >= CLOCKED_HITS || front->unlooked++ % CLOCKED_EVERY == 0)
-		front->batch_took_us = (clock_mono_us() - front->turn_us) / front->turn_batches;
-	histogram_add_many(&front->metrics->ladder.seconds[RUNG_MEMORY], front->batch_took_us,
-	    hits);
+	if (hits >= CLOCKED_HITS || front->unlooked++ % CLOCKED_EVERY == 0) {
+		int64_t now_us = clock_mono_us();
+		front->batch_took_us = (now_us - front->turn_us) / front->turn_batches;
+		front->turn_us = now_us;
+		front->turn_batches = 0;
+	}
+	if (hits > 0)
+		histogram_add_many(&front->metrics->ladder.seconds[RUNG_MEMORY],
+		    front->batch_took_us, hits);
 }
 
 /* What has not been handled of `bytes` is kept, in its own buffer. */

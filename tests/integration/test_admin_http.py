@@ -70,6 +70,8 @@ def test_histograms_are_sound(sidecar, plans):
 
 def test_answers_are_counted_by_rung_each_once(sidecar, redis, plans):
     redis.call("SET", "plan:1", plans.text(1))
+    # What Redis tells of it must not come after the copy has been made.
+    eventually(lambda: sidecar.metric("sidecar_invalidations_total", source="redis") == 1)
     sidecar.get("plan:1")
     sidecar.get("plan:2"), sidecar.get("plan:3")
     for _ in range(5):
