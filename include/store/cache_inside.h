@@ -1,36 +1,29 @@
 /*
- * What cache.c (filling, dropping one key), cache_find.c (finding one),
- * cache_shard.c (entries), cache_evict.c (who leaves) and cache_walk.c (all
- * keys) share; nobody else.
+ * What the files of the cache share; nobody else includes it.
+ *
+ *   cache.c        leases, filling and dropping one key
+ *   cache_find.c   finding one: the path of every hit
+ *   cache_walk.c   all keys
+ *   cache_evict.c  who leaves
+ *   cache_shard.c  an entry's coming and going
+ *   cache_table.c  where a key's entries are
+ *   cache_arena.c  the room they take
+ *   cache_entry.c  how one lies in memory
  */
 #ifndef SIDECAR_STORE_CACHE_INSIDE_H
 #define SIDECAR_STORE_CACHE_INSIDE_H
 
 #include <pthread.h>
 
-#include "store/cache.h"
+#include "store/cache_entry.h"
 
-#define EXPIRY_SETS 1024 /* a shard */
 #define EXPIRY_WAYS 4
 
 /* See cache_evict.c. With plain lru all entries are in the main queue. */
 enum queue_name { QUEUE_PROBATION, QUEUE_MAIN, QUEUE_COUNT };
 
-struct entry {
-	struct entry *chain;         /* next in its bucket */
-	struct entry *newer, *older; /* in its queue */
-	uint64_t hash;
-	struct cache_value value;
-	uint32_t hits;
-	uint32_t key_len;
-	uint32_t variant_len;
-	uint8_t queue; /* enum queue_name */
-	uint8_t uses;  /* a few are counted; who evicts takes them off again */
-	char key[];    /* and the variant behind it */
-};
-
 struct queue {
-	struct entry *newest, *oldest;
+	uint32_t newest, oldest; /* places */
 	size_t count;
 };
 
@@ -39,6 +32,26 @@ struct ghosts {
 	uint32_t *slots;
 	size_t set_count;           /* a power of two */
 	uint32_t left[QUEUE_COUNT]; /* how many, ever, by the queue that they left */
+};
+
+/* See cache_table.c. */
+#define BUCKET_SLOTS 12
+struct bucket {
+	_Alignas(64) uint8_t tags[BUCKET_SLOTS]; /* 0: free */
+	uint32_t passed; /* keys that belong here or before and are further on */
+	uint32_t places[BUCKET_SLOTS];
+};
+
+/* See cache_arena.c. */
+struct segment {
+	char *at; /* NULL: not in use */
+	uint32_t size, used, live;
+};
+struct arena {
+	struct segment *segments;
+	uint32_t segment_count;
+	uint32_t open; /* where the next entry goes; segment_count: nowhere yet */
+	int64_t used, dead;
 };
 
 /* A key that Redis will let expire. */
@@ -55,15 +68,19 @@ struct lease_slot {
 
 struct shard {
 	_Alignas(64) pthread_mutex_t lock; /* on a cache line of its own; guards all below */
-	struct entry **buckets;
-	size_t bucket_count; /* a power of two */
+	_Atomic(struct bucket *) buckets;  /* read without the lock by who prefetches */
+	_Atomic uint32_t bucket_count;
+	size_t keys; /* in the table */
+	size_t keys_expected;
+	struct arena arena;
 	size_t entries;
-	struct queue queues[QUEUE_COUNT];
-	struct ghosts ghosts;
-	uint64_t flushes;
 	int64_t trusted_from_ms; /* what was filled before is stale at best */
+	struct queue queues[QUEUE_COUNT];
+	uint64_t flushes;
 	struct lease_slot *leases;
 	struct expiry (*expiries)[EXPIRY_WAYS];
+	struct ghosts ghosts;
+	struct stale_spans spans;
 };
 
 struct cache {
@@ -71,46 +88,93 @@ struct cache {
 	enum cache_eviction eviction;
 	unsigned shard_count; /* a power of two */
 	unsigned leases_a_shard;
+	unsigned expiry_sets_a_shard;
 	_Atomic int64_t entries, bytes, evictions;
 	_Atomic uint32_t probation_share; /* see cache_evict.c */
 	struct shard shards[];
 };
 
-/* Below, but for cache_evict_elsewhere(), the shard's lock is held. */
+/* Below, but for cache_evict_elsewhere(), the shard's lock is held. A place
+ * is good until shard_tidy(), an address of an entry until then as well. */
 
+/* ---- cache_shard.c ---- */
+
+struct shard *shard_of(const struct cache *cache, uint64_t hash);
 /* Locks the shard of a hash and returns it. */
 struct shard *shard_lock(struct cache *cache, uint64_t hash);
 struct lease_slot *shard_lease(const struct cache *cache, struct shard *shard, uint64_t hash);
-struct entry **shard_bucket(struct shard *shard, uint64_t hash);
-bool entry_is_of(const struct entry *entry, struct slice key, uint64_t hash);
-struct entry *shard_find(struct shard *shard, struct slice key, struct slice variant,
+/* The entry of a key and variant, and a key's first; NOWHERE: none. */
+uint32_t shard_find(const struct shard *shard, struct slice key, struct slice variant,
     uint64_t hash);
+uint32_t shard_first(const struct shard *shard, struct slice key, uint64_t hash);
 
 int64_t entry_bytes(const struct entry *entry);
 /* In no queue yet. */
-struct entry *shard_add(struct cache *cache, struct shard *shard, struct slice key,
-    struct slice variant, uint64_t hash, const struct cache_value *value);
-void shard_remove(struct cache *cache, struct shard *shard, struct entry *entry);
+uint32_t shard_add(struct cache *cache, struct shard *shard, struct slice key, struct slice variant,
+    uint64_t hash, const struct cache_value *value);
+void shard_remove(struct cache *cache, struct shard *shard, uint32_t place);
+/* Moves entries together where many have left. */
+void shard_tidy(struct shard *shard);
+
+/* ---- cache_table.c ---- */
+
+/* The slot that holds the place of a key's first entry, or NULL. */
+uint32_t *table_find(const struct shard *shard, struct slice key, uint64_t hash);
+void table_insert(struct shard *shard, uint64_t hash, uint32_t place);
+void table_remove(struct shard *shard, uint64_t hash, const uint32_t *slot);
+struct bucket *table_home(const struct shard *shard, uint64_t hash);
+/* Where the hash's tag is in its first bucket: the entry it is most likely of. */
+uint32_t table_guess(const struct shard *shard, uint64_t hash);
+void table_free(struct shard *shard);
+
+/* All first entries of a portion of the keys, each in one portion. */
+#define TABLE_PORTIONS 64
+typedef void (*table_each_fn)(const struct shard *shard, uint32_t place, void *arg);
+void table_each(const struct shard *shard, size_t portion, table_each_fn each, void *arg);
+
+/* ---- cache_arena.c ---- */
+
+#define PLACE_BITS 13 /* of a place, for where in its segment it is, in units of 4 bytes */
+
+uint32_t arena_take(struct arena *arena, uint32_t size);
+void arena_give(struct arena *arena, uint32_t place, uint32_t size);
+/* The segment to be emptied; segment_count: none is worth it. */
+uint32_t arena_worst(const struct arena *arena);
+void arena_free(struct arena *arena);
+
+static inline struct entry *
+entry_at(const struct shard *shard, uint32_t place)
+{
+	char *at = shard->arena.segments[place >> PLACE_BITS].at;
+
+	return (struct entry *)(void *)(at + (place & ((1u << PLACE_BITS) - 1)) * 4);
+}
+
+/* ---- cache_evict.c ---- */
 
 void cache_init_order(struct cache *cache);
 void shard_init_order(struct shard *shard, size_t max_entries);
 void shard_free_order(struct shard *shard);
 /* Puts a newcomer into its queue. */
-void shard_enqueue(struct cache *cache, struct shard *shard, struct entry *entry);
+void shard_enqueue(struct cache *cache, struct shard *shard, uint32_t place, uint64_t hash);
 /* Puts what replaces an entry into that one's queue; it counts as use. */
-void shard_take_place(struct shard *shard, const struct entry *old, struct entry *entry);
+void shard_succeed(struct shard *shard, const struct entry *old, uint32_t place);
 void shard_dequeue(struct shard *shard, struct entry *entry);
 /* It was used. */
-void shard_touch(const struct cache *cache, struct shard *shard, struct entry *entry);
+void shard_touch(const struct cache *cache, struct shard *shard, uint32_t place,
+    struct entry *entry);
 /* It leaves because its value is no longer true: the key may be as much in
  * demand as before. */
-void shard_remember(const struct cache *cache, struct shard *shard, const struct entry *entry);
+void shard_remember(const struct cache *cache, struct shard *shard, const struct entry *entry,
+    uint64_t hash);
 
 bool cache_is_over_bounds(const struct cache *cache);
 /* Has entries leave as long as the cache is over its bounds; never `spared`. */
-void shard_evict(struct cache *cache, struct shard *shard, const struct entry *spared);
+void shard_evict(struct cache *cache, struct shard *shard, uint32_t spared);
 /* The newcomer's own shard had nothing else to give; no lock is held. */
 void cache_evict_elsewhere(struct cache *cache, uint64_t hash);
+
+/* ---- cache_walk.c ---- */
 
 /* Removes what matches, NULL: everything; voids every lease. How many. */
 int64_t shard_drop(struct cache *cache, struct shard *shard, const struct slice *pattern);

@@ -10,29 +10,56 @@
 #include "base/hash.h"
 #include "store/cache_inside.h"
 
-#define MAX_SHARDS 16
+/* Shards, a power of two: 16, so that threads seldom meet in one; more where a
+ * table would be so large that its growth is felt. */
+#define MAX_SHARDS 256
+#define FEW_SHARDS 16
 #define ENTRIES_A_SHARD 512 /* fewer are not worth a lock of their own */
-#define LEASE_SLOTS 16384   /* in all shards together */
-#define FIRST_BUCKETS 64
-#define LEAST_ENTRY_BYTES 100 /* what no entry is smaller than */
+#define ENTRIES_A_LARGE_SHARD 16384
+#define BYTES_A_SHARD (INT64_C(1) << 20)
+#define LEASE_SLOTS 16384 /* in all shards together */
+#define EXPIRY_SETS 16384
+#define MOST_EXPIRY_SETS 1024 /* a shard */
+#define LEAST_ENTRY_BYTES 48  /* what no entry is smaller than */
 
-static size_t
+static int64_t
 entries_at_most(const struct cache_limits *limits)
 {
 	int64_t by_memory = limits->max_memory_bytes / LEAST_ENTRY_BYTES;
 
-	return (size_t)(limits->max_entries < by_memory ? limits->max_entries : by_memory);
+	return limits->max_entries < by_memory ? limits->max_entries : by_memory;
+}
+
+static unsigned
+shards_for(const struct cache_limits *limits)
+{
+	int64_t entries = entries_at_most(limits);
+	unsigned shards = 1;
+
+	while (shards < MAX_SHARDS && limits->max_memory_bytes / (shards * 2) >= BYTES_A_SHARD &&
+	    entries / (shards * 2) >=
+		(shards < FEW_SHARDS ? ENTRIES_A_SHARD : ENTRIES_A_LARGE_SHARD))
+		shards *= 2;
+	return shards;
+}
+
+static void
+init_shard(struct cache *cache, struct shard *shard, size_t entries)
+{
+	pthread_mutex_init(&shard->lock, NULL);
+	shard->keys_expected = entries;
+	shard->leases = alloc_zero(cache->leases_a_shard * sizeof(struct lease_slot));
+	shard->expiries = alloc_zero(cache->expiry_sets_a_shard * sizeof(*shard->expiries));
+	shard_init_order(shard, entries);
 }
 
 struct cache *
 cache_new(const struct cache_limits *limits)
 {
-	unsigned shards = 1;
-
-	while (shards < MAX_SHARDS && limits->max_entries / (shards * 2) >= ENTRIES_A_SHARD)
-		shards *= 2;
+	unsigned shards = shards_for(limits), sets = EXPIRY_SETS / shards;
 	size_t size = sizeof(struct cache) + shards * sizeof(struct shard);
 	struct cache *cache = aligned_alloc(64, (size + 63) / 64 * 64);
+
 	if (cache == NULL)
 		abort();
 	memset(cache, 0, size);
@@ -41,15 +68,9 @@ cache_new(const struct cache_limits *limits)
 	cache->shard_count = shards;
 	cache_init_order(cache);
 	cache->leases_a_shard = LEASE_SLOTS / shards;
-	for (unsigned i = 0; i < shards; i++) {
-		struct shard *shard = &cache->shards[i];
-		pthread_mutex_init(&shard->lock, NULL);
-		shard->bucket_count = FIRST_BUCKETS;
-		shard->buckets = alloc_zero(FIRST_BUCKETS * sizeof(struct entry *));
-		shard->leases = alloc_zero(cache->leases_a_shard * sizeof(struct lease_slot));
-		shard->expiries = alloc_zero(EXPIRY_SETS * sizeof(*shard->expiries));
-		shard_init_order(shard, entries_at_most(limits) / shards);
-	}
+	cache->expiry_sets_a_shard = sets < MOST_EXPIRY_SETS ? sets : MOST_EXPIRY_SETS;
+	for (unsigned i = 0; i < shards; i++)
+		init_shard(cache, &cache->shards[i], (size_t)entries_at_most(limits) / shards);
 	return cache;
 }
 
@@ -61,7 +82,8 @@ cache_free(struct cache *cache)
 	for (unsigned i = 0; i < cache->shard_count; i++) {
 		struct shard *shard = &cache->shards[i];
 		shard_drop(cache, shard, NULL);
-		free(shard->buckets);
+		table_free(shard);
+		arena_free(&shard->arena);
 		free(shard->leases);
 		free(shard->expiries);
 		shard_free_order(shard);
@@ -120,11 +142,25 @@ cache_lease_is_latest(struct cache *cache, struct slice key, const struct cache_
 static bool drop(struct cache *cache, struct shard *shard, struct slice key, uint64_t hash);
 
 static bool
-is_same_value(const struct cache_value *a, const struct cache_value *b)
+is_same_value(const struct entry *held, const struct cache_value *value)
 {
-	if (a->kind != b->kind || (a->bytes == NULL) != (b->bytes == NULL))
+	if (held->kind != (unsigned)value->kind || entry_has_bytes(held) != (value->bytes != NULL))
 		return false;
-	return a->bytes == NULL || slice_equal(blob_slice(a->bytes), blob_slice(b->bytes));
+	return value->bytes == NULL || slice_equal(entry_bytes_of(held), blob_slice(value->bytes));
+}
+
+/* What memory holds where a value is to go; NULL: nothing. Lock held. */
+static const struct entry *
+find_held(const struct shard *shard, struct slice key, struct slice variant, uint64_t hash,
+    struct cache_value *known)
+{
+	uint32_t place = shard_find(shard, key, variant, hash);
+
+	if (place == NOWHERE)
+		return NULL;
+	const struct entry *held = entry_at(shard, place);
+	entry_read(&shard->spans, held, known);
+	return held;
 }
 
 /* The answer has reached a client by now, so what says otherwise goes, where
@@ -134,12 +170,13 @@ static void
 drop_contradiction(struct cache *cache, struct shard *shard, struct slice key, struct slice variant,
     uint64_t hash, bool is_held, const struct cache_value *value)
 {
-	const struct entry *held = shard_find(shard, key, variant, hash);
+	struct cache_value known;
+	const struct entry *held = find_held(shard, key, variant, hash, &known);
 
-	if (held == NULL || is_same_value(&held->value, value))
+	if (held == NULL || is_same_value(held, value))
 		return;
-	bool is_fresh = held->value.fresh_until_ms > value->filled_ms;
-	if (is_fresh ? is_held : held->value.source != CACHE_FROM_WRITE)
+	bool is_fresh = known.fresh_until_ms > value->filled_ms;
+	if (is_fresh ? is_held : known.source != CACHE_FROM_WRITE)
 		drop(cache, shard, key, hash);
 }
 
@@ -148,20 +185,22 @@ static bool
 is_alone(const struct cache *cache, struct shard *shard, struct slice key, struct slice variant,
     uint64_t hash, const struct cache_lease *lease, const struct cache_value *value)
 {
-	const struct entry *held = shard_find(shard, key, variant, hash);
+	struct cache_value known;
+	const struct entry *held = find_held(shard, key, variant, hash, &known);
 
 	return lease->fills == shard_lease(cache, shard, hash)->fills || held == NULL ||
-	    held->value.fresh_until_ms <= value->filled_ms || is_same_value(&held->value, value);
+	    known.fresh_until_ms <= value->filled_ms || is_same_value(held, value);
 }
 
 static void
-keep_exact_validity(const struct entry *old, struct cache_value *value)
+keep_exact_validity(const struct shard *shard, const struct entry *old, struct cache_value *value)
 {
-	const struct cache_value *known = &old->value;
+	struct cache_value known;
 
-	if (!value->is_validity_exact && known->is_validity_exact && known->bytes != NULL &&
-	    is_same_value(known, value)) {
-		value->valid_until_ms = known->valid_until_ms;
+	entry_read(&shard->spans, old, &known);
+	if (!value->is_validity_exact && known.is_validity_exact && value->bytes != NULL &&
+	    is_same_value(old, value)) {
+		value->valid_until_ms = known.valid_until_ms;
 		value->is_validity_exact = true;
 	}
 }
@@ -175,16 +214,17 @@ is_too_large(const struct cache *cache, const struct cache_value *value)
 }
 
 static struct expiry *
-expiry_set(struct shard *shard, uint64_t hash)
+expiry_set(const struct cache *cache, const struct shard *shard, uint64_t hash)
 {
-	return shard->expiries[(hash >> 40) & (EXPIRY_SETS - 1)];
+	return shard->expiries[(hash >> 40) & (cache->expiry_sets_a_shard - 1)];
 }
 
 /* A value is no longer good than its key is there. Lock held. */
 static void
-bound_by_expiry(struct shard *shard, uint64_t hash, struct cache_value *value)
+bound_by_expiry(const struct cache *cache, const struct shard *shard, uint64_t hash,
+    struct cache_value *value)
 {
-	const struct expiry *set = expiry_set(shard, hash);
+	const struct expiry *set = expiry_set(cache, shard, hash);
 
 	for (int i = 0; i < EXPIRY_WAYS; i++) {
 		if (set[i].at_ms > value->filled_ms && set[i].hash == hash &&
@@ -193,26 +233,28 @@ bound_by_expiry(struct shard *shard, uint64_t hash, struct cache_value *value)
 	}
 }
 
-/* Takes the place of the old entry, whose hits it keeps. Lock held. */
+/* Succeeds the old entry, if there is one. Lock held. */
 static void
 replace(struct cache *cache, struct shard *shard, struct slice key, struct slice variant,
     uint64_t hash, const struct cache_value *value)
 {
-	struct entry *old = shard_find(shard, key, variant, hash);
 	struct cache_value fresh = *value;
 
-	bound_by_expiry(shard, hash, &fresh);
-	if (old != NULL)
-		keep_exact_validity(old, &fresh);
-	struct entry *entry = shard_add(cache, shard, key, variant, hash, &fresh);
-	if (old != NULL) {
-		entry->hits = old->hits;
-		shard_take_place(shard, old, entry);
-		shard_remove(cache, shard, old);
-	} else {
-		shard_enqueue(cache, shard, entry);
+	shard_tidy(shard);
+	bound_by_expiry(cache, shard, hash, &fresh);
+	uint32_t old_place = shard_find(shard, key, variant, hash);
+	struct entry old = { 0 };
+	if (old_place != NOWHERE) {
+		keep_exact_validity(shard, entry_at(shard, old_place), &fresh);
+		old = *entry_at(shard, old_place);
+		shard_remove(cache, shard, old_place);
 	}
-	shard_evict(cache, shard, entry);
+	uint32_t place = shard_add(cache, shard, key, variant, hash, &fresh);
+	if (old_place != NOWHERE)
+		shard_succeed(shard, &old, place);
+	else
+		shard_enqueue(cache, shard, place, hash);
+	shard_evict(cache, shard, place);
 }
 
 bool
@@ -254,13 +296,11 @@ drop(struct cache *cache, struct shard *shard, struct slice key, uint64_t hash)
 	bool was_there = false;
 
 	shard_lease(cache, shard, hash)->version++;
-	for (struct entry *entry = *shard_bucket(shard, hash), *next; entry != NULL; entry = next) {
-		next = entry->chain;
-		if (entry_is_of(entry, key, hash)) {
-			shard_remember(cache, shard, entry);
-			shard_remove(cache, shard, entry);
-			was_there = true;
-		}
+	for (uint32_t place = shard_first(shard, key, hash), next; place != NOWHERE; place = next) {
+		next = entry_next(entry_at(shard, place));
+		shard_remember(cache, shard, entry_at(shard, place), hash);
+		shard_remove(cache, shard, place);
+		was_there = true;
 	}
 	return was_there;
 }
@@ -292,7 +332,7 @@ cache_note_expiry(struct cache *cache, struct slice key, int64_t now_ms, int64_t
 {
 	uint64_t hash = hash_bytes(key);
 	struct shard *shard = shard_lock(cache, hash);
-	struct expiry *set = expiry_set(shard, hash);
+	struct expiry *set = expiry_set(cache, shard, hash);
 
 	for (int i = 0; i < EXPIRY_WAYS; i++) {
 		if (set[i].at_ms <= now_ms)
@@ -308,7 +348,7 @@ cache_known_expiries(struct cache *cache, struct slice key, int64_t now_ms,
 {
 	uint64_t hash = hash_bytes(key);
 	struct shard *shard = shard_lock(cache, hash);
-	const struct expiry *set = expiry_set(shard, hash);
+	const struct expiry *set = expiry_set(cache, shard, hash);
 	size_t count = 0;
 
 	for (int i = 0; i < EXPIRY_WAYS && count < CACHE_EXPIRIES; i++) {
@@ -349,11 +389,9 @@ static void
 expire(struct cache *cache, struct shard *shard, struct slice key, uint64_t hash)
 {
 	shard_lease(cache, shard, hash)->version++;
-	for (struct entry *entry = *shard_bucket(shard, hash); entry != NULL;
-	     entry = entry->chain) {
-		if (entry_is_of(entry, key, hash))
-			entry->value.fresh_until_ms = 0;
-	}
+	for (uint32_t place = shard_first(shard, key, hash); place != NOWHERE;
+	     place = entry_next(entry_at(shard, place)))
+		entry_expire(entry_at(shard, place));
 }
 
 void

@@ -29,6 +29,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "base/hash.h"
 #include "store/cache_inside.h"
 
 /* Shares of a shard's entries, in 1/SHARE_ONE. */
@@ -100,30 +101,39 @@ void
 shard_dequeue(struct shard *shard, struct entry *entry)
 {
 	struct queue *queue = &shard->queues[entry->queue];
+	uint32_t newer = entry->newer, older = entry->older;
 
-	*(entry->newer != NULL ? &entry->newer->older : &queue->newest) = entry->older;
-	*(entry->older != NULL ? &entry->older->newer : &queue->oldest) = entry->newer;
+	*(newer != NOWHERE ? &entry_at(shard, newer)->older : &queue->newest) = older;
+	*(older != NOWHERE ? &entry_at(shard, older)->newer : &queue->oldest) = newer;
 	queue->count--;
 }
 
 static void
-push(struct shard *shard, struct entry *entry, enum queue_name name)
+push(struct shard *shard, uint32_t place, enum queue_name name)
 {
 	struct queue *queue = &shard->queues[name];
+	struct entry *entry = entry_at(shard, place);
+	uint32_t second = queue->newest;
 
-	entry->queue = name;
-	entry->newer = NULL;
-	entry->older = queue->newest;
-	*(queue->newest != NULL ? &queue->newest->newer : &queue->oldest) = entry;
-	queue->newest = entry;
+	entry->queue = (unsigned)name & 1;
+	entry->newer = NOWHERE;
+	entry->older = second;
+	*(second != NOWHERE ? &entry_at(shard, second)->newer : &queue->oldest) = place;
+	queue->newest = place;
 	queue->count++;
 }
 
 static void
-move(struct shard *shard, struct entry *entry, enum queue_name name)
+move(struct shard *shard, uint32_t place, enum queue_name name)
 {
-	shard_dequeue(shard, entry);
-	push(shard, entry, name);
+	shard_dequeue(shard, entry_at(shard, place));
+	push(shard, place, name);
+}
+
+static unsigned
+one_more_use(const struct entry *entry)
+{
+	return entry->uses < USES_MOST ? entry->uses + 1 : USES_MOST;
 }
 
 static bool
@@ -133,12 +143,13 @@ is_lru(const struct cache *cache)
 }
 
 void
-shard_touch(const struct cache *cache, struct shard *shard, struct entry *entry)
+shard_touch(const struct cache *cache, struct shard *shard, uint32_t place, struct entry *entry)
 {
+	/* Written only where it changes: the line may be another core's, too. */
 	if (entry->uses < USES_MOST)
 		entry->uses++;
-	if (is_lru(cache) && shard->queues[QUEUE_MAIN].newest != entry)
-		move(shard, entry, QUEUE_MAIN);
+	if (is_lru(cache) && shard->queues[QUEUE_MAIN].newest != place)
+		move(shard, place, QUEUE_MAIN);
 }
 
 /* ---- ghosts ---- */
@@ -202,10 +213,11 @@ remember(struct shard *shard, uint64_t hash, enum ghost_reason reason)
 }
 
 void
-shard_remember(const struct cache *cache, struct shard *shard, const struct entry *entry)
+shard_remember(const struct cache *cache, struct shard *shard, const struct entry *entry,
+    uint64_t hash)
 {
 	if (!is_lru(cache) && (entry->queue == QUEUE_MAIN || entry->uses > 0))
-		remember(shard, entry->hash, GHOST_DROPPED);
+		remember(shard, hash, GHOST_DROPPED);
 }
 
 /* Takes a key's ghost out; 0: there is none. */
@@ -249,19 +261,22 @@ learn_from(struct cache *cache, struct shard *shard, uint32_t ghost)
 }
 
 void
-shard_enqueue(struct cache *cache, struct shard *shard, struct entry *entry)
+shard_enqueue(struct cache *cache, struct shard *shard, uint32_t place, uint64_t hash)
 {
-	uint32_t ghost = is_lru(cache) ? GHOST_NONE : recall(shard, entry->hash);
+	uint32_t ghost = is_lru(cache) ? GHOST_NONE : recall(shard, hash);
 
 	learn_from(cache, shard, ghost);
-	push(shard, entry, is_lru(cache) || ghost != GHOST_NONE ? QUEUE_MAIN : QUEUE_PROBATION);
+	push(shard, place, is_lru(cache) || ghost != GHOST_NONE ? QUEUE_MAIN : QUEUE_PROBATION);
 }
 
 void
-shard_take_place(struct shard *shard, const struct entry *old, struct entry *entry)
+shard_succeed(struct shard *shard, const struct entry *old, uint32_t place)
 {
-	push(shard, entry, old->queue);
-	entry->uses = old->uses < USES_MOST ? old->uses + 1 : USES_MOST;
+	struct entry *entry = entry_at(shard, place);
+
+	entry->hits = old->hits;
+	entry->uses = one_more_use(old) & 3;
+	push(shard, place, old->queue);
 }
 
 /* ---- leaving ---- */
@@ -281,57 +296,61 @@ share_of_probation(const struct cache *cache)
 	return atomic_load_explicit(&cache->probation_share, memory_order_relaxed);
 }
 
-/* The next to leave, or to be looked at; NULL: there is only who is spared. */
-static struct entry *
-oldest_but(const struct cache *cache, const struct shard *shard, const struct entry *spared)
+/* The next to leave, or to be looked at; NOWHERE: there is only who is spared. */
+static uint32_t
+oldest_but(const struct cache *cache, const struct shard *shard, uint32_t spared)
 {
 	const struct queue *probation = &shard->queues[QUEUE_PROBATION];
-	struct entry *of_probation = probation->oldest;
-	struct entry *of_main = shard->queues[QUEUE_MAIN].oldest;
+	uint32_t of_probation = probation->oldest, of_main = shard->queues[QUEUE_MAIN].oldest;
 	bool is_long = probation->count > share_of(share_of_probation(cache), shard->entries);
 
 	if (of_probation == spared)
-		of_probation = NULL;
+		of_probation = NOWHERE;
 	if (of_main == spared)
-		of_main = NULL;
-	if (of_probation == NULL || of_main == NULL)
-		return of_probation != NULL ? of_probation : of_main;
+		of_main = NOWHERE;
+	if (of_probation == NOWHERE || of_main == NOWHERE)
+		return of_probation != NOWHERE ? of_probation : of_main;
 	return is_long ? of_probation : of_main;
 }
 
-/* An entry that was used goes on in main: with as many more rounds as it had
- * uses while demand is steady, with one where it is changing. */
+/*
+ * An entry that was used goes on in main: with as many more rounds as it had
+ * uses while demand is steady, with one where it is changing.
+ */
 static bool
-is_given_a_chance(const struct cache *cache, struct shard *shard, struct entry *entry)
+is_given_a_chance(const struct cache *cache, struct shard *shard, uint32_t place)
 {
+	struct entry *entry = entry_at(shard, place);
+
 	if (is_lru(cache) || entry->uses == 0)
 		return false;
 	bool is_steady = share_of_probation(cache) <= SHARE_LONG;
-	entry->uses = entry->queue == QUEUE_MAIN && is_steady ? entry->uses - 1 : 0;
-	move(shard, entry, QUEUE_MAIN);
+	entry->uses = entry->queue == QUEUE_MAIN && is_steady ? (entry->uses - 1) & 3 : 0;
+	move(shard, place, QUEUE_MAIN);
 	return true;
 }
 
 /* One leaves, or is given a chance. False: there is none. */
 static bool
-evict_step(struct cache *cache, struct shard *shard, const struct entry *spared)
+evict_step(struct cache *cache, struct shard *shard, uint32_t spared)
 {
-	struct entry *entry = oldest_but(cache, shard, spared);
+	uint32_t place = oldest_but(cache, shard, spared);
 
-	if (entry == NULL)
+	if (place == NOWHERE)
 		return false;
-	if (is_given_a_chance(cache, shard, entry))
+	if (is_given_a_chance(cache, shard, place))
 		return true;
+	const struct entry *entry = entry_at(shard, place);
 	if (!is_lru(cache))
-		remember(shard, entry->hash,
+		remember(shard, hash_bytes(entry_key(entry)),
 		    entry->queue == QUEUE_MAIN ? GHOST_MAIN : GHOST_PROBATION);
-	shard_remove(cache, shard, entry);
+	shard_remove(cache, shard, place);
 	atomic_fetch_add_explicit(&cache->evictions, 1, memory_order_relaxed);
 	return true;
 }
 
 void
-shard_evict(struct cache *cache, struct shard *shard, const struct entry *spared)
+shard_evict(struct cache *cache, struct shard *shard, uint32_t spared)
 {
 	while (cache_is_over_bounds(cache) && evict_step(cache, shard, spared))
 		;
@@ -346,7 +365,7 @@ cache_evict_elsewhere(struct cache *cache, uint64_t hash)
 	for (unsigned i = 1; i <= cache->shard_count && cache_is_over_bounds(cache); i++) {
 		struct shard *shard = &cache->shards[(home + i) & (cache->shard_count - 1)];
 		pthread_mutex_lock(&shard->lock);
-		shard_evict(cache, shard, NULL);
+		shard_evict(cache, shard, NOWHERE);
 		pthread_mutex_unlock(&shard->lock);
 	}
 }
@@ -359,8 +378,9 @@ evict_evenly(struct cache *cache)
 		for (unsigned i = 0; i < cache->shard_count; i++) {
 			struct shard *shard = &cache->shards[i];
 			pthread_mutex_lock(&shard->lock);
+			shard_tidy(shard);
 			for (int n = 0; n < STEPS_A_TURN && cache_is_over_bounds(cache); n++) {
-				if (!evict_step(cache, shard, NULL))
+				if (!evict_step(cache, shard, NOWHERE))
 					break;
 			}
 			pthread_mutex_unlock(&shard->lock);

@@ -7,29 +7,30 @@
 #define REFRESH_MIN_HITS 2 /* a key read once need not be kept warm */
 
 static enum cache_find
-judge(const struct shard *shard, const struct entry *entry, int64_t now_ms)
+judge(const struct shard *shard, const struct cache_value *value, int64_t now_ms)
 {
-	const struct cache_value *value = &entry->value;
-
 	if (now_ms >= value->valid_until_ms || now_ms >= value->stale_until_ms)
 		return CACHE_MISS;
 	bool is_trusted = value->filled_ms >= shard->trusted_from_ms;
 	return is_trusted && now_ms < value->fresh_until_ms ? CACHE_FRESH : CACHE_STALE;
 }
 
+#define HITS_MOST ((1u << 28) - 1)
+
 static void
-count_use(const struct cache *cache, struct shard *shard, struct entry *entry)
+count_use(const struct cache *cache, struct shard *shard, uint32_t place, struct entry *entry)
 {
-	entry->hits++;
-	shard_touch(cache, shard, entry);
+	if (entry->hits < HITS_MOST)
+		entry->hits++;
+	shard_touch(cache, shard, place, entry);
 }
 
 static bool
-is_first_to_refresh(struct entry *entry, int64_t now_ms)
+is_first_to_refresh(struct entry *entry, const struct cache_value *value, int64_t now_ms)
 {
-	if (now_ms < entry->value.refresh_at_ms || entry->hits < REFRESH_MIN_HITS)
+	if (now_ms < value->refresh_at_ms || entry->hits < REFRESH_MIN_HITS)
 		return false;
-	entry->value.refresh_at_ms = TIME_NEVER;
+	entry_forget_refresh(entry);
 	return true;
 }
 
@@ -40,29 +41,41 @@ cache_find(struct cache *cache, struct slice key, int64_t now_ms, struct cache_v
 	return cache_find_variant(cache, key, SLICE_NONE, now_ms, value, should_refresh);
 }
 
+/* With the lock held, and an entry. */
+static enum cache_find
+find_at(struct cache *cache, struct shard *shard, uint32_t place, int64_t now_ms,
+    struct cache_value *value, bool *should_refresh)
+{
+	struct entry *entry = entry_at(shard, place);
+
+	entry_read(&shard->spans, entry, value);
+	enum cache_find found = judge(shard, value, now_ms);
+	if (found == CACHE_MISS) {
+		shard_remove(cache, shard, place);
+		return found;
+	}
+	value->bytes = entry_blob(entry);
+	if (found == CACHE_FRESH) {
+		count_use(cache, shard, place, entry);
+		if (should_refresh != NULL)
+			*should_refresh = is_first_to_refresh(entry, value, now_ms);
+	}
+	return found;
+}
+
 enum cache_find
 cache_find_variant(struct cache *cache, struct slice key, struct slice variant, int64_t now_ms,
     struct cache_value *value, bool *should_refresh)
 {
 	uint64_t hash = hash_bytes(key);
 	struct shard *shard = shard_lock(cache, hash);
-	struct entry *entry = shard_find(shard, key, variant, hash);
-	enum cache_find found = entry != NULL ? judge(shard, entry, now_ms) : CACHE_MISS;
+	uint32_t place = shard_find(shard, key, variant, hash);
 
 	if (should_refresh != NULL)
 		*should_refresh = false;
-	if (entry != NULL && found == CACHE_MISS) {
-		shard_remove(cache, shard, entry);
-	} else if (entry != NULL) {
-		*value = entry->value;
-		if (value->bytes != NULL)
-			blob_ref(value->bytes);
-	}
-	if (found == CACHE_FRESH) {
-		count_use(cache, shard, entry);
-		if (should_refresh != NULL)
-			*should_refresh = is_first_to_refresh(entry, now_ms);
-	}
+	enum cache_find found = place == NOWHERE
+	    ? CACHE_MISS
+	    : find_at(cache, shard, place, now_ms, value, should_refresh);
 	pthread_mutex_unlock(&shard->lock);
 	return found;
 }
@@ -85,15 +98,27 @@ cache_hash(struct slice key)
 void
 cache_prefetch(const struct cache *cache, uint64_t hash)
 {
-	(void)cache;
-	(void)hash;
+	const struct shard *shard = shard_of(cache, hash);
+
+	__builtin_prefetch(shard);
+	__builtin_prefetch(table_home(shard, hash));
 }
+
+#define LINE_BYTES 64
+#define ENTRY_LINES 4 /* head, key and the value's start */
 
 void
 cache_prefetch_entry(const struct cache *cache, uint64_t hash)
 {
-	(void)cache;
-	(void)hash;
+	struct shard *shard = shard_of(cache, hash);
+
+	if (pthread_mutex_trylock(&shard->lock) != 0)
+		return;
+	uint32_t place = table_guess(shard, hash);
+	const char *at = place != NOWHERE ? (const char *)entry_at(shard, place) : NULL;
+	pthread_mutex_unlock(&shard->lock);
+	for (int i = 0; at != NULL && i < ENTRY_LINES; i++)
+		__builtin_prefetch(at + i * LINE_BYTES);
 }
 
 /* "$<len>\r\n<bytes>\r\n", without printf. */
@@ -121,26 +146,40 @@ append_bulk(struct buf *out, struct slice bytes)
 	buf_added(out, (size_t)(at - end));
 }
 
+/* With the lock held. */
+static enum cache_read
+read_at(const struct cache *cache, struct shard *shard, uint32_t place, int64_t now_ms,
+    struct buf *out, struct cache_reading *reading)
+{
+	struct entry *entry = entry_at(shard, place);
+	struct cache_value value;
+
+	if (entry->kind != CACHE_STRING)
+		return CACHE_READ_NONE;
+	entry_read(&shard->spans, entry, &value);
+	if (judge(shard, &value, now_ms) != CACHE_FRESH)
+		return CACHE_READ_NONE;
+	count_use(cache, shard, place, entry);
+	reading->should_refresh = is_first_to_refresh(entry, &value, now_ms);
+	struct slice bytes = entry_bytes_of(entry);
+	if (bytes.len > COPIED_BYTES) {
+		reading->bytes = entry_blob(entry);
+		return CACHE_READ_BLOB;
+	}
+	append_bulk(out, bytes);
+	return CACHE_READ_BULK;
+}
+
 enum cache_read
 cache_read(struct cache *cache, struct slice key, uint64_t hash, int64_t now_ms, struct buf *out,
     struct cache_reading *reading)
 {
 	struct shard *shard = shard_lock(cache, hash);
-	struct entry *entry = shard_find(shard, key, SLICE_NONE, hash);
-	enum cache_read read = CACHE_READ_NONE;
+	uint32_t place = shard_find(shard, key, SLICE_NONE, hash);
 
 	*reading = (struct cache_reading){ NULL, false };
-	if (entry != NULL && entry->value.kind == CACHE_STRING &&
-	    judge(shard, entry, now_ms) == CACHE_FRESH) {
-		struct blob *bytes = entry->value.bytes;
-		count_use(cache, shard, entry);
-		reading->should_refresh = is_first_to_refresh(entry, now_ms);
-		read = bytes->len <= COPIED_BYTES ? CACHE_READ_BULK : CACHE_READ_BLOB;
-		if (read == CACHE_READ_BULK)
-			append_bulk(out, blob_slice(bytes));
-		else
-			reading->bytes = blob_ref(bytes);
-	}
+	enum cache_read read =
+	    place == NOWHERE ? CACHE_READ_NONE : read_at(cache, shard, place, now_ms, out, reading);
 	pthread_mutex_unlock(&shard->lock);
 	return read;
 }

@@ -11,11 +11,12 @@ shard_drop(struct cache *cache, struct shard *shard, const struct slice *pattern
 
 	shard->flushes++;
 	for (int i = 0; i < QUEUE_COUNT; i++) {
-		for (struct entry *e = shard->queues[i].newest, *older; e != NULL; e = older) {
-			older = e->older;
-			if (pattern == NULL ||
-			    glob_matches(*pattern, slice_make(e->key, e->key_len))) {
-				shard_remove(cache, shard, e);
+		for (uint32_t place = shard->queues[i].newest, older; place != NOWHERE;
+		     place = older) {
+			const struct entry *entry = entry_at(shard, place);
+			older = entry->older;
+			if (pattern == NULL || glob_matches(*pattern, entry_key(entry))) {
+				shard_remove(cache, shard, place);
 				dropped++;
 			}
 		}
@@ -69,29 +70,41 @@ cache_stats(const struct cache *cache, struct cache_stats *stats)
 	stats->evictions = atomic_load_explicit(&cache->evictions, memory_order_relaxed);
 }
 
-/* A portion is a part of a shard by the bottom of the hash: the same keys
- * however far the table has grown meanwhile. */
-#define PORTIONS 64 /* at most as many as a table has buckets */
+struct walk {
+	void (*each)(const struct cache_entry *entry, void *arg);
+	void *arg;
+};
+
+/* All that is known of a key. */
+static void
+hand_over(const struct shard *shard, uint32_t place, void *arg)
+{
+	const struct walk *walk = arg;
+
+	for (; place != NOWHERE; place = entry_next(entry_at(shard, place))) {
+		const struct entry *kept = entry_at(shard, place);
+		struct cache_entry entry = {
+			.key = entry_key(kept),
+			.variant = entry_variant(kept),
+			.value.bytes = entry_blob(kept),
+		};
+		entry_read(&shard->spans, kept, &entry.value);
+		walk->each(&entry, walk->arg);
+		blob_unref(entry.value.bytes);
+	}
+}
 
 bool
 cache_each_some(struct cache *cache, size_t *place,
     void (*each)(const struct cache_entry *entry, void *arg), void *arg)
 {
-	struct shard *shard = &cache->shards[*place / PORTIONS];
+	struct shard *shard = &cache->shards[*place / TABLE_PORTIONS];
+	struct walk walk = { each, arg };
 
 	pthread_mutex_lock(&shard->lock);
-	for (size_t i = *place % PORTIONS; i < shard->bucket_count; i += PORTIONS) {
-		for (const struct entry *e = shard->buckets[i]; e != NULL; e = e->chain) {
-			struct cache_entry entry = {
-				.key = slice_make(e->key, e->key_len),
-				.variant = slice_make(e->key + e->key_len, e->variant_len),
-				.value = e->value,
-			};
-			each(&entry, arg);
-		}
-	}
+	table_each(shard, *place % TABLE_PORTIONS, hand_over, &walk);
 	pthread_mutex_unlock(&shard->lock);
-	return ++*place < (size_t)cache->shard_count * PORTIONS;
+	return ++*place < (size_t)cache->shard_count * TABLE_PORTIONS;
 }
 
 /* Puts an entry among the hottest so far, least hot last. */
@@ -109,8 +122,8 @@ insert_hot(struct cache_hot_key *keys, size_t held, size_t count, const struct e
 	for (; at > 0 && keys[at - 1].hits < entry->hits; at--)
 		keys[at] = keys[at - 1];
 	keys[at] = (struct cache_hot_key){
-		.key = slice_dup(slice_make(entry->key, entry->key_len)),
-		.key_len = entry->key_len,
+		.key = slice_dup(entry_key(entry)),
+		.key_len = entry_key(entry).len,
 		.hits = entry->hits,
 		.bytes = entry_bytes(entry),
 	};
@@ -126,9 +139,9 @@ cache_hottest(struct cache *cache, struct cache_hot_key *keys, size_t count)
 		struct shard *shard = &cache->shards[i];
 		pthread_mutex_lock(&shard->lock);
 		for (int j = 0; j < QUEUE_COUNT; j++) {
-			for (const struct entry *e = shard->queues[j].newest; e != NULL;
-			     e = e->older)
-				held = insert_hot(keys, held, count, e);
+			for (uint32_t at = shard->queues[j].newest; at != NOWHERE;
+			     at = entry_at(shard, at)->older)
+				held = insert_hot(keys, held, count, entry_at(shard, at));
 		}
 		pthread_mutex_unlock(&shard->lock);
 	}

@@ -1,0 +1,140 @@
+/*
+ * How an entry lies in memory: one block, as short as what it has to say.
+ *
+ *   | head, 28 bytes | FORM_ENDING: 4 more | key | variant | value |
+ *                      FORM_LONG: 60 more
+ *
+ * A short entry is what nearly all are: the value of a key of at most 255
+ * bytes, not large, filled and expiring at the usual distances. Whatever does
+ * not fit is long: replies to other reads, large values (in a blob, so that
+ * they are handed over without a copy), odd times.
+ *
+ * Entries know each other by place (see cache_arena.c), not by address: half
+ * the size, and they may be moved together when others have left.
+ */
+#ifndef SIDECAR_STORE_CACHE_ENTRY_H
+#define SIDECAR_STORE_CACHE_ENTRY_H
+
+#include "store/cache.h"
+
+#define NOWHERE 0         /* no place */
+#define INLINE_BYTES 1024 /* larger values are blobs */
+
+/* Distances from fresh_until to stale_until: they come from a few settings,
+ * so entries name them by number. */
+#define STALE_SPANS 64
+#define SPAN_TO_VALID 255 /* stale until valid_until */
+struct stale_spans {
+	int64_t ms[STALE_SPANS];
+	uint32_t users[STALE_SPANS];
+};
+
+enum entry_form { FORM_SHORT, FORM_ENDING, FORM_LONG };
+
+struct entry {
+	uint32_t newer, older; /* in its queue */
+	uint32_t filled_low;   /* of 40 bits */
+	uint32_t fresh_for_ms;
+	unsigned hits : 28; /* for people */
+	unsigned uses : 2;  /* for who evicts, and taken off by him */
+	unsigned queue : 1; /* enum queue_name */
+	unsigned is_expired : 1;
+	unsigned kind : 3; /* enum cache_kind, or KIND_LEFT */
+	unsigned source : 2;
+	unsigned is_validity_exact : 1;
+	unsigned form : 2;
+	unsigned filled_high : 8;
+	unsigned stale_span : 8;
+	unsigned short_key_len : 8;
+	uint16_t inline_len;
+	uint16_t refresh_before; /* see entry_refresh_at() */
+	char bytes[];
+};
+
+#define KIND_LEFT 7 /* of what has left and whose room is not used again yet */
+
+/* FORM_LONG: in place of the fields above. */
+struct __attribute__((packed, aligned(4))) entry_extra {
+	int64_t filled_ms, fresh_until_ms, stale_until_ms, valid_until_ms, refresh_at_ms;
+	struct blob *blob; /* NULL: the value is inline */
+	uint32_t key_len, variant_len;
+	uint32_t next; /* another entry of the same key */
+};
+
+_Static_assert(sizeof(struct entry) == 28, "the entry has grown");
+
+/* What is to become an entry. */
+struct entry_plan {
+	struct slice key, variant;
+	const struct cache_value *value;
+	enum entry_form form;
+	unsigned stale_span;
+	uint32_t size;
+};
+
+void entry_plan(struct stale_spans *spans, struct entry_plan *plan);
+/* Writes all but its links; takes a reference where the value stays a blob. */
+void entry_write(struct stale_spans *spans, const struct entry_plan *plan, struct entry *entry);
+/* Gives back what it holds besides its room. */
+void entry_clear(struct stale_spans *spans, struct entry *entry);
+
+uint32_t entry_size(const struct entry *entry);
+/* All but the bytes. */
+void entry_read(const struct stale_spans *spans, const struct entry *entry,
+    struct cache_value *value);
+bool entry_has_bytes(const struct entry *entry);
+/* One reference; NULL where the kind says so. */
+struct blob *entry_blob(const struct entry *entry);
+
+void entry_expire(struct entry *entry);
+int64_t entry_refresh_at(const struct entry *entry, int64_t fresh_until_ms);
+void entry_forget_refresh(struct entry *entry);
+
+static inline struct entry_extra *
+entry_extra(const struct entry *entry)
+{
+	return (struct entry_extra *)(uintptr_t)entry->bytes;
+}
+
+static inline size_t
+entry_extra_size(enum entry_form form)
+{
+	return form == FORM_SHORT ? 0
+	    : form == FORM_ENDING ? sizeof(uint32_t)
+				  : sizeof(struct entry_extra);
+}
+
+static inline struct slice
+entry_key(const struct entry *entry)
+{
+	size_t len = entry->form == FORM_LONG ? entry_extra(entry)->key_len : entry->short_key_len;
+
+	return slice_make(entry->bytes + entry_extra_size(entry->form), len);
+}
+
+static inline struct slice
+entry_variant(const struct entry *entry)
+{
+	struct slice key = entry_key(entry);
+
+	return slice_make(key.at + key.len,
+	    entry->form == FORM_LONG ? entry_extra(entry)->variant_len : 0);
+}
+
+static inline uint32_t
+entry_next(const struct entry *entry)
+{
+	return entry->form == FORM_LONG ? entry_extra(entry)->next : NOWHERE;
+}
+
+/* The value's bytes, wherever they are; valid under the shard's lock. */
+static inline struct slice
+entry_bytes_of(const struct entry *entry)
+{
+	if (entry->form == FORM_LONG && entry_extra(entry)->blob != NULL)
+		return blob_slice(entry_extra(entry)->blob);
+	struct slice variant = entry_variant(entry);
+	return slice_make(variant.at + variant.len, entry->inline_len);
+}
+
+#endif

@@ -1,0 +1,271 @@
+/* See cache_entry.h. Pure, but for references to blobs; the shard's lock is held. */
+#include "store/cache_entry.h"
+
+#include "base/clock.h"
+
+#define FILLED_MOST ((INT64_C(1) << 40) - 1)
+#define SPAN_UNIT_MS 1000 /* odd distances come from elsewhere than settings */
+
+/* ---- stale spans ---- */
+
+/* The number of a distance; STALE_SPANS: it has none. */
+static unsigned
+find_span(struct stale_spans *spans, int64_t ms)
+{
+	unsigned unused = STALE_SPANS;
+
+	if (ms < 0 || ms % SPAN_UNIT_MS != 0)
+		return STALE_SPANS;
+	for (unsigned i = 0; i < STALE_SPANS; i++) {
+		if (spans->users[i] > 0 && spans->ms[i] == ms)
+			return i;
+		if (spans->users[i] == 0 && unused == STALE_SPANS)
+			unused = i;
+	}
+	if (unused < STALE_SPANS)
+		spans->ms[unused] = ms;
+	return unused;
+}
+
+/* ---- early refresh ---- */
+
+/*
+ * How long before fresh_until, as 12 bits and a shift of 4: exact up to 4 s,
+ * to a 4000th past that, and no more than 18 hours.
+ */
+#define REFRESH_NEVER 0xffff
+#define REFRESH_BITS 12
+#define REFRESH_SHIFT_MOST 14
+
+static uint16_t
+pack_refresh(const struct cache_value *value)
+{
+	int64_t before = value->fresh_until_ms - value->refresh_at_ms;
+	unsigned shift = 0;
+
+	/* Past fresh_until nobody would be told. */
+	if (value->refresh_at_ms == TIME_NEVER || before < 0)
+		return REFRESH_NEVER;
+	while (before >> shift >= 1 << REFRESH_BITS && shift < REFRESH_SHIFT_MOST)
+		shift++;
+	int64_t count = before >> shift;
+	if (count >= 1 << REFRESH_BITS)
+		count = (1 << REFRESH_BITS) - 1;
+	return (uint16_t)(shift << REFRESH_BITS | (unsigned)count);
+}
+
+int64_t
+entry_refresh_at(const struct entry *entry, int64_t fresh_until_ms)
+{
+	if (entry->form == FORM_LONG)
+		return entry_extra(entry)->refresh_at_ms;
+	if (entry->refresh_before == REFRESH_NEVER)
+		return TIME_NEVER;
+	int64_t count = entry->refresh_before & ((1 << REFRESH_BITS) - 1);
+	return fresh_until_ms - (count << (entry->refresh_before >> REFRESH_BITS));
+}
+
+void
+entry_forget_refresh(struct entry *entry)
+{
+	if (entry->form == FORM_LONG)
+		entry_extra(entry)->refresh_at_ms = TIME_NEVER;
+	else
+		entry->refresh_before = REFRESH_NEVER;
+}
+
+/* ---- writing ---- */
+
+static bool
+fits_32_bits(int64_t from_ms, int64_t to_ms)
+{
+	return to_ms >= from_ms && to_ms - from_ms <= UINT32_MAX;
+}
+
+static size_t
+value_len(const struct cache_value *value)
+{
+	return value->bytes != NULL ? value->bytes->len : 0;
+}
+
+static enum entry_form
+form_of(struct stale_spans *spans, struct entry_plan *plan)
+{
+	const struct cache_value *value = plan->value;
+	bool has_end = value->valid_until_ms != TIME_NEVER;
+
+	if (plan->key.len > UINT8_MAX || plan->variant.len > 0 || value_len(value) > INLINE_BYTES)
+		return FORM_LONG;
+	if (value->filled_ms < 0 || value->filled_ms > FILLED_MOST ||
+	    !fits_32_bits(value->filled_ms, value->fresh_until_ms) ||
+	    (has_end && !fits_32_bits(value->filled_ms, value->valid_until_ms)))
+		return FORM_LONG;
+	plan->stale_span = has_end && value->stale_until_ms >= value->valid_until_ms
+	    ? SPAN_TO_VALID
+	    : find_span(spans, value->stale_until_ms - value->fresh_until_ms);
+	if (plan->stale_span == STALE_SPANS)
+		return FORM_LONG;
+	return has_end ? FORM_ENDING : FORM_SHORT;
+}
+
+void
+entry_plan(struct stale_spans *spans, struct entry_plan *plan)
+{
+	size_t len = value_len(plan->value);
+
+	plan->form = form_of(spans, plan);
+	size_t size = sizeof(struct entry) + entry_extra_size(plan->form) + plan->key.len +
+	    plan->variant.len + (len <= INLINE_BYTES ? len : 0);
+	plan->size = (uint32_t)(size + 3) / 4 * 4;
+}
+
+static char *
+append(char *at, struct slice bytes)
+{
+	if (bytes.len > 0)
+		memcpy(at, bytes.at, bytes.len);
+	return at + bytes.len;
+}
+
+static void
+write_extra(const struct entry_plan *plan, struct entry_extra *extra)
+{
+	const struct cache_value *value = plan->value;
+	bool is_blob = value_len(value) > INLINE_BYTES;
+
+	*extra = (struct entry_extra){
+		.filled_ms = value->filled_ms,
+		.fresh_until_ms = value->fresh_until_ms,
+		.stale_until_ms = value->stale_until_ms,
+		.valid_until_ms = value->valid_until_ms,
+		.refresh_at_ms = value->refresh_at_ms,
+		.blob = is_blob ? blob_ref(value->bytes) : NULL,
+		.key_len = (uint32_t)plan->key.len,
+		.variant_len = (uint32_t)plan->variant.len,
+		.next = NOWHERE,
+	};
+}
+
+static void
+write_short(struct stale_spans *spans, const struct entry_plan *plan, struct entry *entry)
+{
+	const struct cache_value *value = plan->value;
+	uint32_t valid_for = (uint32_t)(value->valid_until_ms - value->filled_ms);
+
+	entry->filled_low = (uint32_t)value->filled_ms;
+	entry->filled_high = (unsigned)(value->filled_ms >> 32) & 0xff;
+	entry->fresh_for_ms = (uint32_t)(value->fresh_until_ms - value->filled_ms);
+	entry->stale_span = plan->stale_span & 0xff;
+	entry->short_key_len = plan->key.len & 0xff;
+	entry->refresh_before = pack_refresh(value);
+	if (plan->stale_span != SPAN_TO_VALID)
+		spans->users[plan->stale_span]++;
+	if (plan->form == FORM_ENDING)
+		memcpy(entry->bytes, &valid_for, sizeof(valid_for));
+}
+
+void
+entry_write(struct stale_spans *spans, const struct entry_plan *plan, struct entry *entry)
+{
+	const struct cache_value *value = plan->value;
+	size_t len = value_len(value);
+	bool is_inline = len > 0 && len <= INLINE_BYTES;
+
+	*entry = (struct entry){
+		.kind = (unsigned)value->kind & 7,
+		.source = (unsigned)value->source & 3,
+		.is_validity_exact = value->is_validity_exact,
+		.form = (unsigned)plan->form & 3,
+		.inline_len = (uint16_t)(is_inline ? len : 0),
+	};
+	if (plan->form == FORM_LONG)
+		write_extra(plan, entry_extra(entry));
+	else
+		write_short(spans, plan, entry);
+	char *at = append(entry->bytes + entry_extra_size(plan->form), plan->key);
+	at = append(at, plan->variant);
+	if (is_inline)
+		append(at, blob_slice(value->bytes));
+}
+
+void
+entry_clear(struct stale_spans *spans, struct entry *entry)
+{
+	if (entry->form == FORM_LONG)
+		blob_unref(entry_extra(entry)->blob);
+	else if (entry->stale_span != SPAN_TO_VALID)
+		spans->users[entry->stale_span]--;
+}
+
+/* ---- reading ---- */
+
+uint32_t
+entry_size(const struct entry *entry)
+{
+	size_t size = sizeof(*entry) + entry_extra_size(entry->form) + entry_key(entry).len +
+	    entry_variant(entry).len + entry->inline_len;
+
+	return (uint32_t)(size + 3) / 4 * 4;
+}
+
+static void
+read_extra(const struct entry_extra *extra, struct cache_value *value)
+{
+	value->filled_ms = extra->filled_ms;
+	value->fresh_until_ms = extra->fresh_until_ms;
+	value->stale_until_ms = extra->stale_until_ms;
+	value->valid_until_ms = extra->valid_until_ms;
+	value->refresh_at_ms = extra->refresh_at_ms;
+}
+
+static void
+read_short(const struct stale_spans *spans, const struct entry *entry, struct cache_value *value)
+{
+	uint32_t valid_for;
+
+	value->filled_ms = (int64_t)entry->filled_low | (int64_t)entry->filled_high << 32;
+	value->fresh_until_ms = value->filled_ms + entry->fresh_for_ms;
+	value->valid_until_ms = TIME_NEVER;
+	if (entry->form == FORM_ENDING) {
+		memcpy(&valid_for, entry->bytes, sizeof(valid_for));
+		value->valid_until_ms = value->filled_ms + valid_for;
+	}
+	value->stale_until_ms = entry->stale_span == SPAN_TO_VALID
+	    ? value->valid_until_ms
+	    : value->fresh_until_ms + spans->ms[entry->stale_span];
+	value->refresh_at_ms = entry_refresh_at(entry, value->fresh_until_ms);
+}
+
+void
+entry_read(const struct stale_spans *spans, const struct entry *entry, struct cache_value *value)
+{
+	value->kind = (enum cache_kind)entry->kind;
+	value->source = (enum cache_source)entry->source;
+	value->is_validity_exact = entry->is_validity_exact;
+	if (entry->form == FORM_LONG)
+		read_extra(entry_extra(entry), value);
+	else
+		read_short(spans, entry, value);
+	if (entry->is_expired)
+		value->fresh_until_ms = 0;
+}
+
+bool
+entry_has_bytes(const struct entry *entry)
+{
+	return entry->kind != CACHE_ABSENT && entry->kind != CACHE_OVER;
+}
+
+struct blob *
+entry_blob(const struct entry *entry)
+{
+	if (entry->form == FORM_LONG && entry_extra(entry)->blob != NULL)
+		return blob_ref(entry_extra(entry)->blob);
+	return entry_has_bytes(entry) ? blob_new(entry_bytes_of(entry)) : NULL;
+}
+
+void
+entry_expire(struct entry *entry)
+{
+	entry->is_expired = true;
+}
