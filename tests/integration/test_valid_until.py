@@ -79,7 +79,8 @@ def test_a_second_sidecar_without_postgres_does_not_serve_it_past_its_end(
     """All that it knows comes from Redis."""
     first = start_sidecar(redis={"url": redis.url}, postgres={"url": pgbouncer.url})
     second = start_sidecar(redis={"url": redis.url}, cache={"ttl": "200ms"})
-    end = set_ending(plans, 7, 1.6)
+    eventually(lambda: first.get("plan:8") == plans.bytes(8), what="Postgres")
+    end = set_ending(plans, 7, 2.5)
     assert first.get("plan:7") == plans.bytes(7, "plus")
     eventually(lambda: second.rung("plan:7")[:2] == (plans.bytes(7, "plus"), "memory"))
     redis.kill9()
