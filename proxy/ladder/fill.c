@@ -81,7 +81,8 @@ fill_memory_variant(struct ladder_context *context, struct slice key, struct sli
 	ttl_ms -= (int64_t)((double)ttl_ms * JITTER * random_unit(&context->random));
 	int64_t valid_until_ms = is_value ? fetched->valid_until_ms : TIME_NEVER;
 	/* It is as old as the question: a slow answer may have been overtaken. */
-	int64_t fresh_until_ms = earliest(now_ms - fetched->took_ms + ttl_ms, valid_until_ms);
+	int64_t good_until_ms = now_ms - fetched->took_ms + ttl_ms;
+	int64_t fresh_until_ms = earliest(good_until_ms, valid_until_ms);
 	struct cache_value value = {
 		.kind = is_value                     ? fetched->kind
 		    : fetched->outcome == FETCH_OVER ? CACHE_OVER
@@ -92,7 +93,7 @@ fill_memory_variant(struct ladder_context *context, struct slice key, struct sli
 		.fresh_until_ms = fresh_until_ms,
 		/* "Was not there" is no answer for a day without backends. */
 		.stale_until_ms =
-		    is_value ? now_ms + ttl_ms + settings->cache.stale_ms : fresh_until_ms,
+		    is_value ? good_until_ms + settings->cache.stale_ms : fresh_until_ms,
 		.valid_until_ms = valid_until_ms,
 		.is_validity_exact = !is_value || fetched->is_validity_exact,
 		.refresh_at_ms = is_value
