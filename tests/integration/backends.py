@@ -241,7 +241,7 @@ class PgBouncer(Process):
         self.spawn([find_program("pgbouncer", "/usr/sbin"), path])
         eventually(self._listens, 10, every=0.005, what="PgBouncer")
         if self.postgres.is_running() and not self.certificate:
-            self._log_in()
+            self._log_in()  # where the test wants it to fail, it does
         return self
 
     def _log_in(self):
@@ -250,8 +250,9 @@ class PgBouncer(Process):
             connection = psycopg2.connect(self.url, connect_timeout=5)
             connection.cursor().execute("SELECT 1")
             connection.close()
+            return True
         except psycopg2.OperationalError:
-            pass  # the test wants it so
+            return False
 
     def _listens(self):
         assert self.is_running(), self.output("stderr")
@@ -267,8 +268,10 @@ class PgBouncer(Process):
         if self.is_stopped:
             self.kill9()
         if not self.is_running():
-            return self.start()
-        self._log_in()
+            self.start()
+        # It has seen Postgres die, perhaps, and waits before it tries again.
+        if self.upstream_port == self.postgres.port and not self.certificate:
+            eventually(self._log_in, 10, what="PgBouncer's connection to Postgres")
         return self
 
     @property
