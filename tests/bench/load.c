@@ -200,12 +200,11 @@ send_due(struct connection *all, int64_t started_ns, int64_t *sent)
 }
 
 static void
-turn(struct connection *all, int poll, int wait_ms)
+turn(int poll, int wait_ms)
 {
 	struct epoll_event events[256];
 	int count = epoll_wait(poll, events, 256, wait_ms);
 
-	(void)all;
 	for (int i = 0; i < count; i++) {
 		struct connection *c = events[i].data.ptr;
 		pull(c);
@@ -227,7 +226,7 @@ run(struct connection *all, int poll)
 	while (is_once() ? requests < (uint64_t)options.keys : now_ns() < until_ns) {
 		if (options.rate > 0)
 			send_due(all, started_ns, &sent);
-		turn(all, poll, options.rate > 0 ? 0 : 100);
+		turn(poll, options.rate > 0 ? 0 : 100);
 	}
 	return (double)(now_ns() - started_ns) / 1e9;
 }
@@ -272,6 +271,8 @@ set_option(const char *name, const char *value)
 		options.rate = atof(value);
 	else if (strcmp(name, "zipf") == 0)
 		options.zipf = atof(value);
+	else if (strcmp(name, "pid") == 0)
+		options.pid = atoi(value);
 	else if (strcmp(name, "seed") == 0)
 		options.seed = strtoull(value, NULL, 10) | 1;
 	else if (strcmp(name, "mode") != 0) {
