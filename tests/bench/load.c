@@ -150,6 +150,8 @@ server_cpu_ns(void)
 	if (tasks == NULL)
 		return 0;
 	for (struct dirent *task; (task = readdir(tasks)) != NULL;) {
+		if (task->d_name[0] == '.')
+			continue; /* ".." has a schedstat, too: the first thread's */
 		snprintf(path, sizeof(path), "/proc/%d/task/%.20s/schedstat", options.pid,
 		    task->d_name);
 		FILE *file = fopen(path, "r");
