@@ -16,6 +16,7 @@
 #define SIDECAR_FRONT_CLIENT_H
 
 #include "front/metrics.h"
+#include "front/peer.h"
 #include "ladder/context.h"
 #include "wire/request.h"
 
@@ -35,7 +36,7 @@ void front_free(struct front *front);
 
 /* Takes over a connected, non-blocking socket, and `tls` (NULL: plain) upon
  * it; `id` is what CLIENT ID says. */
-void front_add_client(struct front *front, int fd, int64_t id, bool is_local,
+void front_add_client(struct front *front, int fd, int64_t id, const struct peer *peer,
     struct tls_stream *tls);
 
 /* Sends what was answered since; before the loop sleeps. */

@@ -32,14 +32,6 @@ struct slot {
 	bool is_mute; /* CLIENT REPLY OFF or SKIP: it is waited for, and not sent */
 };
 
-/* Whose socket it is; a v4 address in its first four bytes. */
-struct peer {
-	uint8_t ip[16];
-	uint16_t port;
-	enum __attribute__((packed)) { PEER_UNIX, PEER_V4, PEER_V6 } kind;
-	bool is_local; /* loopback, or a unix socket */
-};
-
 /* What is half done; an idle client has none of it. */
 struct unfinished {
 	struct client *client;
@@ -132,9 +124,6 @@ void client_kill(struct client *client);
 struct unfinished *client_unfinished(struct client *client);
 /* Gives back what is finished. */
 void client_put_away(struct client *client);
-#define CLIENT_ADDRESS_TEXT 64
-/* "127.0.0.1:51234", "[::1]:51234", "unix:0" */
-void client_address(const struct client *client, char text[CLIENT_ADDRESS_TEXT]);
 /* Tells the event loop only when something changes. */
 void client_wait_for(struct client *client, short what);
 void client_enter(struct client *client, enum client_state state);

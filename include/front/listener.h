@@ -6,13 +6,13 @@
 #ifndef SIDECAR_FRONT_LISTENER_H
 #define SIDECAR_FRONT_LISTENER_H
 
-#include "base/slice.h"
+#include "front/peer.h"
 
 struct event_base;
 struct listener;
 
-/* Takes over the descriptor. */
-typedef void (*listener_accepted_fn)(int fd, bool is_local, void *arg);
+/* Takes over the descriptor; `peer` is the listener's. */
+typedef void (*listener_accepted_fn)(int fd, const struct peer *peer, void *arg);
 
 /* NULL and a message in `error`. */
 MUST_CHECK struct listener *listener_tcp(struct event_base *base, const char *address, int port,

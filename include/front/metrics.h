@@ -20,6 +20,7 @@ struct worker_metrics {
 	struct redis_metrics redis;
 	counter requests[REQUEST_CLASSES];
 	counter limited[LIMIT_SCOPES];
+	counter clients_gone;
 };
 
 /* Made before the threads start; counters in it are shared by them. */
@@ -28,11 +29,20 @@ struct census {
 	const struct worker_metrics *const *workers;
 	struct front *const *fronts; /* of the same workers, in the same order */
 	size_t worker_count;
-	int64_t started_ms; /* monotonic */
-	_Atomic int64_t clients;
-	_Atomic int64_t next_client_id;
+	int64_t started_ms;      /* monotonic */
+	counter *clients_given;  /* to each worker; counted by the main thread */
+	counter clients_refused; /* for want of a place */
 	_Atomic bool is_draining;
 };
+
+/* Clients of worker `at`: those that were given to it and have not gone. */
+int64_t census_clients_of(const struct census *census, size_t at);
+/* Of all. */
+int64_t census_clients(const struct census *census);
+/* All that ever were. */
+int64_t census_clients_ever(const struct census *census);
+/* The worker with the fewest clients; of several, the first behind `last`. */
+size_t census_emptiest(const struct census *census, size_t last);
 
 /* The sum of one counter, by its offset in struct worker_metrics. */
 int64_t census_sum(const struct census *census, size_t offset);

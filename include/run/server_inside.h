@@ -43,7 +43,7 @@ struct server {
 	struct worker **workers;
 	const struct worker_metrics **metrics;
 	struct front **fronts;
-	size_t next_worker;
+	size_t last_worker; /* that was given a client */
 	pthread_t keeper_thread;
 	bool has_keeper_thread;
 	size_t started_workers;

@@ -8,6 +8,7 @@
 
 #include "front/metrics.h"
 
+struct peer;
 struct tls_stream;
 struct worker;
 
@@ -20,7 +21,7 @@ struct front *worker_front(const struct worker *worker);
 struct ladder_context *worker_ladder(struct worker *worker);
 
 /* Any thread, until worker_join(). */
-void worker_add_client(struct worker *worker, int fd, int64_t id, bool is_local,
+void worker_add_client(struct worker *worker, int fd, int64_t id, const struct peer *peer,
     struct tls_stream *tls);
 void worker_set_rules(struct worker *worker, const struct rules *rules);
 void worker_redis_changed(struct worker *worker);

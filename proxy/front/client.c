@@ -1,12 +1,8 @@
 /* See client.h: the life of clients. What they send is client_receive.c's,
  * what they are sent client_send.c's. */
-#include <arpa/inet.h>
 #include <assert.h>
-#include <netinet/in.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -192,47 +188,6 @@ client_enter(struct client *client, enum client_state state)
 	client->state = state;
 }
 
-static struct peer
-find_peer(int fd)
-{
-	struct sockaddr_storage from = { .ss_family = AF_UNSPEC };
-	const struct sockaddr_in *in = (const struct sockaddr_in *)&from;
-	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&from;
-	socklen_t len = sizeof(from);
-	struct peer peer = { .kind = PEER_UNIX, .is_local = true };
-
-	if (getpeername(fd, (struct sockaddr *)&from, &len) != 0)
-		return peer;
-	if (from.ss_family == AF_INET6) {
-		peer.kind = PEER_V6;
-		peer.port = ntohs(in6->sin6_port);
-		memcpy(peer.ip, &in6->sin6_addr, 16);
-		peer.is_local = IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr) ||
-		    (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr) && peer.ip[12] == 127);
-	} else if (from.ss_family == AF_INET) {
-		peer.kind = PEER_V4;
-		peer.port = ntohs(in->sin_port);
-		memcpy(peer.ip, &in->sin_addr, 4);
-		peer.is_local = peer.ip[0] == 127;
-	}
-	return peer;
-}
-
-void
-client_address(const struct client *client, char text[CLIENT_ADDRESS_TEXT])
-{
-	const struct peer *peer = &client->peer;
-	char host[INET6_ADDRSTRLEN] = "";
-
-	if (peer->kind != PEER_UNIX)
-		inet_ntop(peer->kind == PEER_V6 ? AF_INET6 : AF_INET, peer->ip, host, sizeof(host));
-	if (peer->kind == PEER_UNIX)
-		snprintf(text, CLIENT_ADDRESS_TEXT, "unix:0");
-	else
-		snprintf(text, CLIENT_ADDRESS_TEXT, peer->kind == PEER_V6 ? "[%s]:%d" : "%s:%d",
-		    host, peer->port);
-}
-
 struct unfinished *
 client_unfinished(struct client *client)
 {
@@ -283,11 +238,11 @@ client_set_patience(struct client *client, int64_t ms)
 }
 
 void
-front_add_client(struct front *front, int fd, int64_t id, bool is_local, struct tls_stream *tls)
+front_add_client(struct front *front, int fd, int64_t id, const struct peer *peer,
+    struct tls_stream *tls)
 {
 	struct client *client = alloc_zero(sizeof(*client));
 
-	(void)is_local;
 	client->front = front;
 	client->fd = fd;
 	client->tls = tls;
@@ -300,7 +255,7 @@ front_add_client(struct front *front, int fd, int64_t id, bool is_local, struct 
 	client->session.link_index = (uint16_t)links_next_index(front->ladder->links);
 	client->session.connected_ds = client->session.active_ds =
 	    (uint32_t)(clock_mono_ms() / 100);
-	client->peer = find_peer(fd);
+	client->peer = *peer;
 
 	/* Linked and counted last: only whole clients are ever closed. */
 	client->next = front->clients;
@@ -372,7 +327,7 @@ client_close(struct client *client)
 	if (client->next != NULL)
 		client->next->prev = client->prev;
 	front->client_count--;
-	atomic_fetch_sub(&front->census->clients, 1);
+	counter_add(&front->metrics->clients_gone, 1);
 	free_unfinished(client);
 	free_extras(client->session.extras);
 	free(client);

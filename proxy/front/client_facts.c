@@ -24,7 +24,7 @@ find_addresses(const struct client *client, struct client_facts *facts)
 	char host[INET6_ADDRSTRLEN] = "";
 	char *text = facts->local_address;
 
-	client_address(client, facts->address);
+	peer_text(&client->peer, facts->address);
 	if (getsockname(client->fd, (struct sockaddr *)&local, &len) != 0)
 		return;
 	if (local.ss_family == AF_INET6) {

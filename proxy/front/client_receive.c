@@ -215,9 +215,9 @@ static void
 log_refused(const struct client *client)
 {
 	static int64_t logged_ms;
-	char address[CLIENT_ADDRESS_TEXT];
+	char address[PEER_TEXT];
 
-	client_address(client, address);
+	peer_text(&client->peer, address);
 	if (log_throttle(&logged_ms, clock_mono_ms(), LOG_EVERY_MS))
 		log_warn("client=%lld addr=%s event=tls_refused reason=\"%s\"",
 		    (long long)client->session.id, address, tls_stream_fault(client->tls));

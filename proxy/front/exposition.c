@@ -266,8 +266,12 @@ exposition_write(const struct census *census, struct buf *out)
 	write_backends(census, out);
 	write_batches(census, out);
 	write_cache(census, out);
-	one(out, "sidecar_clients", "gauge", "Connected clients.",
-	    atomic_load(&((struct census *)census)->clients));
+	one(out, "sidecar_clients", "gauge", "Connected clients.", census_clients(census));
+	one(out, "sidecar_connections_total", "counter", "Clients that have been let in.",
+	    census_clients_ever(census));
+	one(out, "sidecar_connections_refused_total", "counter",
+	    "Clients refused because max_clients were there.",
+	    counter_get(&census->clients_refused));
 	one(out, "sidecar_journal_pending", "gauge", "Keys to be unlinked in Redis.",
 	    (int64_t)journal_pending(census->backends->journal));
 	header(out, "sidecar_build_info", "gauge", "Always 1.");

@@ -39,12 +39,6 @@ journal_length(const struct census *census)
 	return (int64_t)journal_pending(census->backends->journal);
 }
 
-static int64_t
-client_count(const struct census *census)
-{
-	return atomic_load(&((struct census *)census)->clients);
-}
-
 #define COUNTED(field) offsetof(struct worker_metrics, field), NULL
 
 /* Counters of the workers as what they grew by within the second, and states
@@ -68,7 +62,7 @@ static const struct column {
 	{ "redis_state", 0, redis_state },
 	{ "postgres_state", 0, postgres_state },
 	{ "journal", 0, journal_length },
-	{ "clients", 0, client_count },
+	{ "clients", 0, census_clients },
 };
 
 #define COLUMNS (sizeof(columns) / sizeof(columns[0]))

@@ -1,7 +1,6 @@
 /* See listener.h. */
 #include "front/listener.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <event2/event.h>
 #include <netdb.h>
@@ -30,16 +29,6 @@ struct listener {
 	void *arg;
 	int64_t warned_ms;
 };
-
-static bool
-is_loopback(const struct sockaddr_storage *peer)
-{
-	if (peer->ss_family == AF_INET)
-		return ntohl(((const struct sockaddr_in *)peer)->sin_addr.s_addr) >> 24 == 127;
-	if (peer->ss_family == AF_INET6)
-		return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)peer)->sin6_addr);
-	return true;
-}
 
 static void
 pause_accepting(struct listener *listener, int error)
@@ -71,11 +60,8 @@ accept_waiting(struct listener *listener, int most)
 		    SOCK_NONBLOCK | SOCK_CLOEXEC);
 		int error = errno;
 		if (client >= 0) {
-			int yes = 1;
-			if (peer.ss_family == AF_INET || peer.ss_family == AF_INET6)
-				setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
-			setsockopt(client, SOL_SOCKET, SO_KEEPALIVE, &yes, sizeof(yes));
-			listener->accepted(client, is_loopback(&peer), listener->arg);
+			struct peer from = peer_from(&peer);
+			listener->accepted(client, &from, listener->arg);
 		} else if (error == EAGAIN) {
 			return;
 		} else if (error == EMFILE || error == ENFILE || error == ENOBUFS ||
@@ -109,17 +95,40 @@ listener_new(struct event_base *base, int fd, const char *path, listener_accepte
 	return listener;
 }
 
+/* What Linux hands on to each connection that is accepted, so that it costs
+ * none of them a call. Who has vanished is found out within ten minutes. */
+static bool
+set_tcp_options(int fd)
+{
+	static const struct {
+		int level, name, value;
+	} options[] = {
+		{ SOL_SOCKET, SO_REUSEADDR, 1 },
+		{ IPPROTO_TCP, TCP_NODELAY, 1 },
+		{ SOL_SOCKET, SO_KEEPALIVE, 1 },
+		{ IPPROTO_TCP, TCP_KEEPIDLE, 300 },
+		{ IPPROTO_TCP, TCP_KEEPINTVL, 100 },
+		{ IPPROTO_TCP, TCP_KEEPCNT, 3 },
+	};
+
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+		if (setsockopt(fd, options[i].level, options[i].name, &options[i].value,
+			sizeof(options[i].value)) != 0)
+			return false;
+	}
+	return true;
+}
+
 /* -1: errno says why. */
 static int
 listen_on(const struct sockaddr *address, socklen_t len, bool is_tcp)
 {
-	int yes = 1;
 	int fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
 		return -1;
-	if ((is_tcp && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes)) != 0) ||
-	    bind(fd, address, len) != 0 || listen(fd, BACKLOG) != 0) {
+	if ((is_tcp && !set_tcp_options(fd)) || bind(fd, address, len) != 0 ||
+	    listen(fd, BACKLOG) != 0) {
 		int error = errno;
 		close(fd);
 		errno = error;

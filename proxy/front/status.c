@@ -28,16 +28,6 @@ set_number(struct status_value *value, int64_t number)
 	value->number = number;
 }
 
-int64_t
-census_sum(const struct census *census, size_t offset)
-{
-	int64_t sum = 0;
-
-	for (size_t i = 0; i < census->worker_count; i++)
-		sum += counter_get((const counter *)((const char *)census->workers[i] + offset));
-	return sum;
-}
-
 static void
 get_version(const struct census *census, struct status_value *value)
 {
@@ -162,7 +152,7 @@ get_coherence(const struct census *census, struct status_value *value)
 static void
 get_clients(const struct census *census, struct status_value *value)
 {
-	set_number(value, atomic_load(&((struct census *)census)->clients));
+	set_number(value, census_clients(census));
 }
 
 static void

@@ -98,6 +98,7 @@ make_workers(struct server *server)
 	}
 	server->census.backends = &server->backends;
 	server->census.workers = server->metrics;
+	server->census.clients_given = alloc_zero(count * sizeof(counter));
 	server->census.fronts = server->fronts;
 	server->census.worker_count = count;
 	server->census.started_ms = clock_mono_ms();
@@ -120,9 +121,12 @@ refuse_client(int fd, bool is_plain)
 }
 
 static void
-add_client(struct server *server, int fd, bool is_local, SSL_CTX *context)
+add_client(struct server *server, int fd, const struct peer *peer, SSL_CTX *context)
 {
-	if (atomic_load(&server->census.clients) >= server_settings(server)->listen.max_clients) {
+	struct census *census = &server->census;
+
+	if (census_clients(census) >= server_settings(server)->listen.max_clients) {
+		counter_add(&census->clients_refused, 1);
 		refuse_client(fd, context == NULL);
 		return;
 	}
@@ -131,26 +135,26 @@ add_client(struct server *server, int fd, bool is_local, SSL_CTX *context)
 		close(fd);
 		return;
 	}
-	/* Counted here, by the one who decides; taken off by the worker. */
-	atomic_fetch_add(&server->census.clients, 1);
-	int64_t id = atomic_fetch_add(&server->census.next_client_id, 1) + 1;
-	worker_add_client(server->workers[server->next_worker], fd, id, is_local, tls);
-	server->next_worker = (server->next_worker + 1) % server->census.worker_count;
+	size_t at = census_emptiest(census, server->last_worker);
+	/* Counted here, by the one who decides; the worker counts who has gone. */
+	counter_add(&census->clients_given[at], 1);
+	worker_add_client(server->workers[at], fd, census_clients_ever(census), peer, tls);
+	server->last_worker = at;
 }
 
 static void
-on_tcp_client(int fd, bool is_local, void *arg)
+on_tcp_client(int fd, const struct peer *peer, void *arg)
 {
 	struct server *server = arg;
 
-	add_client(server, fd, is_local, server->tls);
+	add_client(server, fd, peer, server->tls);
 }
 
 /* The file's owner says who may come in; nobody listens on the way. */
 static void
-on_socket_client(int fd, bool is_local, void *arg)
+on_socket_client(int fd, const struct peer *peer, void *arg)
 {
-	add_client(arg, fd, is_local, NULL);
+	add_client(arg, fd, peer, NULL);
 }
 
 static bool
@@ -319,6 +323,7 @@ free_all(struct server *server)
 	free(server->workers);
 	free(server->metrics);
 	free(server->fronts);
+	free(server->census.clients_given);
 	admin_free(server->admin);
 	notify_free(server->notify);
 	for (int i = 0; i < MAX_SIGNALS; i++) {

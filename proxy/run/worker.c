@@ -139,7 +139,7 @@ struct worker_letter {
 	struct worker *worker;
 	int fd;
 	int64_t id;
-	bool is_local;
+	struct peer peer;
 	struct tls_stream *tls;
 	const struct rules *rules;
 };
@@ -163,17 +163,18 @@ on_client(struct letter *letter)
 	if (what->worker->drain_until_ms != 0) { /* accepted in the moment that we stopped */
 		tls_stream_free(what->tls);
 		close(what->fd);
+		counter_add(&what->worker->metrics.clients_gone, 1);
 	} else {
-		front_add_client(what->worker->front, what->fd, what->id, what->is_local,
-		    what->tls);
+		front_add_client(what->worker->front, what->fd, what->id, &what->peer, what->tls);
 	}
 	free(what);
 }
 
 void
-worker_add_client(struct worker *worker, int fd, int64_t id, bool is_local, struct tls_stream *tls)
+worker_add_client(struct worker *worker, int fd, int64_t id, const struct peer *peer,
+    struct tls_stream *tls)
 {
-	post(worker, (struct worker_letter){ .fd = fd, .id = id, .is_local = is_local, .tls = tls },
+	post(worker, (struct worker_letter){ .fd = fd, .id = id, .peer = *peer, .tls = tls },
 	    on_client);
 }
 

@@ -17,7 +17,9 @@ NAMES = {
     "sidecar_cache_bytes": "gauge", "sidecar_cache_evictions_total": "counter",
     "sidecar_cache_hits_total": "counter", "sidecar_cache_misses_total": "counter",
     "sidecar_invalidations_total": "counter",
-    "sidecar_clients": "gauge", "sidecar_journal_pending": "gauge",
+    "sidecar_clients": "gauge",
+    "sidecar_connections_total": "counter", "sidecar_connections_refused_total": "counter",
+    "sidecar_journal_pending": "gauge",
     "sidecar_build_info": "gauge",
 }
 
