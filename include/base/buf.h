@@ -36,9 +36,16 @@ buf_slice(const struct buf *buf)
 		buf->end - buf->start };
 }
 
+/* buf_reserve() where there is no room yet. */
+char *buf_grow(struct buf *buf, size_t room);
+
 /* Makes room for at least `room` more bytes and returns where they go;
  * call buf_added() with how many were written. */
-char *buf_reserve(struct buf *buf, size_t room);
+static inline char *
+buf_reserve(struct buf *buf, size_t room)
+{
+	return buf->size - buf->end >= room ? buf->at + buf->end : buf_grow(buf, room);
+}
 
 static inline void
 buf_added(struct buf *buf, size_t len)

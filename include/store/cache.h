@@ -22,6 +22,7 @@
 
 #include "base/blob.h"
 #include "base/buf.h"
+#include "base/hash.h"
 
 struct cache;
 
@@ -109,7 +110,11 @@ enum cache_find cache_find_variant(struct cache *cache, struct slice key, struct
 
 /* The hash by which cache_prefetch(), cache_prefetch_entry() and cache_read()
  * know a key. */
-uint64_t cache_hash(struct slice key);
+static inline uint64_t
+cache_hash(struct slice key)
+{
+	return hash_quick(key);
+}
 
 /*
  * Hints, both without a lock and without effect but on speed. The first has

@@ -15,6 +15,7 @@
 #ifndef SIDECAR_STORE_CACHE_ENTRY_H
 #define SIDECAR_STORE_CACHE_ENTRY_H
 
+#include "base/clock.h"
 #include "store/cache.h"
 
 #define NOWHERE 0         /* no place */
@@ -87,7 +88,6 @@ bool entry_has_bytes(const struct entry *entry);
 struct blob *entry_blob(const struct entry *entry);
 
 void entry_expire(struct entry *entry);
-int64_t entry_refresh_at(const struct entry *entry, int64_t fresh_until_ms);
 void entry_forget_refresh(struct entry *entry);
 
 static inline struct entry_extra *
@@ -126,6 +126,58 @@ entry_next(const struct entry *entry)
 {
 	return entry->form == FORM_LONG ? entry_extra(entry)->next : NOWHERE;
 }
+
+/* ---- times; of short entries and FORM_ENDING ---- */
+
+static inline int64_t
+entry_filled_ms(const struct entry *entry)
+{
+	return (int64_t)entry->filled_low | (int64_t)entry->filled_high << 32;
+}
+
+static inline uint32_t
+entry_valid_for_ms(const struct entry *entry)
+{
+	uint32_t valid_for_ms;
+
+	memcpy(&valid_for_ms, entry->bytes, sizeof(valid_for_ms));
+	return valid_for_ms;
+}
+
+/*
+ * The early refresh, before fresh_until: as 12 bits and a shift of 4, exact up
+ * to 4 s, to a 4000th past that, and no more than 18 hours.
+ */
+#define REFRESH_NEVER 0xffff
+#define REFRESH_BITS 12
+#define REFRESH_SHIFT_MOST 14
+
+static inline int64_t
+entry_refresh_at(const struct entry *entry, int64_t fresh_until_ms)
+{
+	if (entry->form == FORM_LONG)
+		return entry_extra(entry)->refresh_at_ms;
+	if (entry->refresh_before == REFRESH_NEVER)
+		return TIME_NEVER;
+	int64_t count = entry->refresh_before & ((1 << REFRESH_BITS) - 1);
+	return fresh_until_ms - (count << (entry->refresh_before >> REFRESH_BITS));
+}
+
+/*
+ * What judging all its times says, from those that a hit needs: a short entry
+ * is never stale before it has ceased to be fresh.
+ */
+static inline bool
+entry_is_fresh(const struct entry *entry, int64_t now_ms, int64_t *fresh_until_ms)
+{
+	int64_t filled_ms = entry_filled_ms(entry);
+
+	*fresh_until_ms = filled_ms + entry->fresh_for_ms;
+	return !entry->is_expired && now_ms < *fresh_until_ms &&
+	    (entry->form == FORM_SHORT || now_ms < filled_ms + entry_valid_for_ms(entry));
+}
+
+/* ---- bytes ---- */
 
 /* The value's bytes, wherever they are; valid under the shard's lock. */
 static inline struct slice

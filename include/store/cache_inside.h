@@ -6,15 +6,14 @@
  *   cache_walk.c   all keys
  *   cache_evict.c  who leaves
  *   cache_shard.c  an entry's coming and going
- *   cache_table.c  where a key's entries are
+ *   cache_table.h, .c  where a key's entries are
  *   cache_arena.c  the room they take
  *   cache_entry.c  how one lies in memory
  */
 #ifndef SIDECAR_STORE_CACHE_INSIDE_H
 #define SIDECAR_STORE_CACHE_INSIDE_H
 
-#include <pthread.h>
-
+#include "base/lock.h"
 #include "store/cache_entry.h"
 
 #define EXPIRY_WAYS 4
@@ -67,14 +66,16 @@ struct lease_slot {
 };
 
 struct shard {
-	_Alignas(64) pthread_mutex_t lock; /* on a cache line of its own; guards all below */
-	_Atomic(struct bucket *) buckets;  /* read without the lock by who prefetches */
-	_Atomic uint32_t bucket_count;
+	/* The line of every hit. */
+	_Alignas(64) struct lock lock;    /* guards all below */
+	_Atomic uint32_t bucket_count;    /* this and the next are read without */
+	_Atomic(struct bucket *) buckets; /* the lock by who prefetches */
+	int64_t trusted_from_ms;          /* what was filled before is stale at best */
+	struct arena arena;
+
+	size_t entries;
 	size_t keys; /* in the table */
 	size_t keys_expected;
-	struct arena arena;
-	size_t entries;
-	int64_t trusted_from_ms; /* what was filled before is stale at best */
 	struct queue queues[QUEUE_COUNT];
 	uint64_t flushes;
 	struct lease_slot *leases;
@@ -99,9 +100,24 @@ struct cache {
 
 /* ---- cache_shard.c ---- */
 
-struct shard *shard_of(const struct cache *cache, uint64_t hash);
+/* The shard from the hash's top, the bucket from its bottom, the lease from
+ * its middle: none says anything about the others. */
+static inline struct shard *
+shard_of(const struct cache *cache, uint64_t hash)
+{
+	return (struct shard *)(uintptr_t)&cache->shards[(hash >> 56) & (cache->shard_count - 1)];
+}
+
 /* Locks the shard of a hash and returns it. */
-struct shard *shard_lock(struct cache *cache, uint64_t hash);
+static inline struct shard *
+shard_lock(const struct cache *cache, uint64_t hash)
+{
+	struct shard *shard = shard_of(cache, hash);
+
+	lock_take(&shard->lock);
+	return shard;
+}
+
 struct lease_slot *shard_lease(const struct cache *cache, struct shard *shard, uint64_t hash);
 /* The entry of a key and variant, and a key's first; NOWHERE: none. */
 uint32_t shard_find(const struct shard *shard, struct slice key, struct slice variant,
@@ -115,22 +131,6 @@ uint32_t shard_add(struct cache *cache, struct shard *shard, struct slice key, s
 void shard_remove(struct cache *cache, struct shard *shard, uint32_t place);
 /* Moves entries together where many have left. */
 void shard_tidy(struct shard *shard);
-
-/* ---- cache_table.c ---- */
-
-/* The slot that holds the place of a key's first entry, or NULL. */
-uint32_t *table_find(const struct shard *shard, struct slice key, uint64_t hash);
-void table_insert(struct shard *shard, uint64_t hash, uint32_t place);
-void table_remove(struct shard *shard, uint64_t hash, const uint32_t *slot);
-struct bucket *table_home(const struct shard *shard, uint64_t hash);
-/* Where the hash's tag is in its first bucket: the entry it is most likely of. */
-uint32_t table_guess(const struct shard *shard, uint64_t hash);
-void table_free(struct shard *shard);
-
-/* All first entries of a portion of the keys, each in one portion. */
-#define TABLE_PORTIONS 64
-typedef void (*table_each_fn)(const struct shard *shard, uint32_t place, void *arg);
-void table_each(const struct shard *shard, size_t portion, table_each_fn each, void *arg);
 
 /* ---- cache_arena.c ---- */
 
@@ -160,9 +160,23 @@ void shard_enqueue(struct cache *cache, struct shard *shard, uint32_t place, uin
 /* Puts what replaces an entry into that one's queue; it counts as use. */
 void shard_succeed(struct shard *shard, const struct entry *old, uint32_t place);
 void shard_dequeue(struct shard *shard, struct entry *entry);
-/* It was used. */
-void shard_touch(const struct cache *cache, struct shard *shard, uint32_t place,
-    struct entry *entry);
+/* Plain lru: it was used. */
+void shard_move_up(struct shard *shard, uint32_t place);
+
+#define USES_MOST 3 /* what an entry's counter of uses goes up to */
+#define HITS_MOST ((1u << 28) - 1)
+
+/* It was used. Uses are written only where they change. */
+static inline void
+shard_touch(const struct cache *cache, struct shard *shard, uint32_t place, struct entry *entry)
+{
+	if (entry->hits < HITS_MOST)
+		entry->hits++;
+	if (entry->uses < USES_MOST)
+		entry->uses++;
+	if (cache->eviction == CACHE_EVICT_LRU)
+		shard_move_up(shard, place);
+}
 /* It leaves because its value is no longer true: the key may be as much in
  * demand as before. */
 void shard_remember(const struct cache *cache, struct shard *shard, const struct entry *entry,

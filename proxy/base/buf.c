@@ -10,12 +10,9 @@
 #define FIRST_BYTES 256
 
 char *
-buf_reserve(struct buf *buf, size_t room)
+buf_grow(struct buf *buf, size_t room)
 {
 	size_t len = buf_len(buf);
-
-	if (buf->size - buf->end >= room)
-		return buf->at + buf->end;
 
 	/* Moving down is cheaper than growing, but only when at least half of
 	 * the block is free: else a slow reader costs a memmove an append. */

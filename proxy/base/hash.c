@@ -4,11 +4,24 @@
 #include "base/random.h"
 
 static uint64_t key[2];
+uint64_t hash_masks[4];
+
+/* What is written out, the hash that anybody may see, says nothing about the
+ * masks: they are SipHashes themselves. */
+static void
+derive_masks(void)
+{
+	static const char names[4][4] = { "one", "two", "3rd", "4th" };
+
+	for (size_t i = 0; i < 4; i++)
+		hash_masks[i] = hash_bytes(slice_make(names[i], sizeof(names[i])));
+}
 
 void
 hash_init(void)
 {
 	random_bytes(key, sizeof(key));
+	derive_masks();
 }
 
 void
@@ -16,6 +29,7 @@ hash_init_with(uint64_t k0, uint64_t k1)
 {
 	key[0] = k0;
 	key[1] = k1;
+	derive_masks();
 }
 
 struct sip {

@@ -7,8 +7,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
-#include "base/hash.h"
-#include "store/cache_inside.h"
+#include "store/cache_table.h"
 
 /* Shards, a power of two: 16, so that threads seldom meet in one; more where a
  * table would be so large that its growth is felt. */
@@ -46,7 +45,6 @@ shards_for(const struct cache_limits *limits)
 static void
 init_shard(struct cache *cache, struct shard *shard, size_t entries)
 {
-	pthread_mutex_init(&shard->lock, NULL);
 	shard->keys_expected = entries;
 	shard->leases = alloc_zero(cache->leases_a_shard * sizeof(struct lease_slot));
 	shard->expiries = alloc_zero(cache->expiry_sets_a_shard * sizeof(*shard->expiries));
@@ -87,7 +85,6 @@ cache_free(struct cache *cache)
 		free(shard->leases);
 		free(shard->expiries);
 		shard_free_order(shard);
-		pthread_mutex_destroy(&shard->lock);
 	}
 	free(cache);
 }
@@ -97,12 +94,12 @@ cache_free(struct cache *cache)
 struct cache_lease
 cache_lease(struct cache *cache, struct slice key)
 {
-	uint64_t hash = hash_bytes(key);
+	uint64_t hash = cache_hash(key);
 	struct shard *shard = shard_lock(cache, hash);
 	const struct lease_slot *slot = shard_lease(cache, shard, hash);
 	struct cache_lease lease = { shard->flushes, slot->version, slot->fills, slot->writes > 0 };
 
-	pthread_mutex_unlock(&shard->lock);
+	lock_give(&shard->lock);
 	return lease;
 }
 
@@ -119,23 +116,23 @@ holds(const struct cache *cache, struct shard *shard, uint64_t hash,
 bool
 cache_lease_holds(struct cache *cache, struct slice key, const struct cache_lease *lease)
 {
-	uint64_t hash = hash_bytes(key);
+	uint64_t hash = cache_hash(key);
 	struct shard *shard = shard_lock(cache, hash);
 	bool it_holds = holds(cache, shard, hash, lease);
 
-	pthread_mutex_unlock(&shard->lock);
+	lock_give(&shard->lock);
 	return it_holds;
 }
 
 bool
 cache_lease_is_latest(struct cache *cache, struct slice key, const struct cache_lease *lease)
 {
-	uint64_t hash = hash_bytes(key);
+	uint64_t hash = cache_hash(key);
 	struct shard *shard = shard_lock(cache, hash);
 	bool is_latest = holds(cache, shard, hash, lease) &&
 	    lease->fills == shard_lease(cache, shard, hash)->fills;
 
-	pthread_mutex_unlock(&shard->lock);
+	lock_give(&shard->lock);
 	return is_latest;
 }
 
@@ -268,7 +265,7 @@ bool
 cache_fill_variant(struct cache *cache, struct slice key, struct slice variant,
     const struct cache_lease *lease, const struct cache_value *value)
 {
-	uint64_t hash = hash_bytes(key);
+	uint64_t hash = cache_hash(key);
 	struct shard *shard = shard_lock(cache, hash);
 	bool is_held = holds(cache, shard, hash, lease);
 	bool may_fill = is_held && is_alone(cache, shard, key, variant, hash, lease, value);
@@ -283,7 +280,7 @@ cache_fill_variant(struct cache *cache, struct slice key, struct slice variant,
 		shard_lease(cache, shard, hash)->fills++;
 		replace(cache, shard, key, variant, hash, value);
 	}
-	pthread_mutex_unlock(&shard->lock);
+	lock_give(&shard->lock);
 	if (may_fill && cache_is_over_bounds(cache))
 		cache_evict_elsewhere(cache, hash);
 	return may_fill;
@@ -330,7 +327,7 @@ choose_place(struct expiry *set, uint64_t hash)
 void
 cache_note_expiry(struct cache *cache, struct slice key, int64_t now_ms, int64_t at_ms)
 {
-	uint64_t hash = hash_bytes(key);
+	uint64_t hash = cache_hash(key);
 	struct shard *shard = shard_lock(cache, hash);
 	struct expiry *set = expiry_set(cache, shard, hash);
 
@@ -339,14 +336,14 @@ cache_note_expiry(struct cache *cache, struct slice key, int64_t now_ms, int64_t
 			set[i] = (struct expiry){ 0, 0 };
 	}
 	*choose_place(set, hash) = (struct expiry){ hash, at_ms };
-	pthread_mutex_unlock(&shard->lock);
+	lock_give(&shard->lock);
 }
 
 size_t
 cache_known_expiries(struct cache *cache, struct slice key, int64_t now_ms,
     int64_t at_ms[CACHE_EXPIRIES])
 {
-	uint64_t hash = hash_bytes(key);
+	uint64_t hash = cache_hash(key);
 	struct shard *shard = shard_lock(cache, hash);
 	const struct expiry *set = expiry_set(cache, shard, hash);
 	size_t count = 0;
@@ -355,20 +352,20 @@ cache_known_expiries(struct cache *cache, struct slice key, int64_t now_ms,
 		if (set[i].hash == hash && set[i].at_ms > now_ms)
 			at_ms[count++] = set[i].at_ms;
 	}
-	pthread_mutex_unlock(&shard->lock);
+	lock_give(&shard->lock);
 	return count;
 }
 
 void
 cache_put(struct cache *cache, struct slice key, const struct cache_value *value)
 {
-	uint64_t hash = hash_bytes(key);
+	uint64_t hash = cache_hash(key);
 	struct shard *shard = shard_lock(cache, hash);
 
 	drop(cache, shard, key, hash);
 	if (!is_too_large(cache, value))
 		replace(cache, shard, key, SLICE_NONE, hash, value);
-	pthread_mutex_unlock(&shard->lock);
+	lock_give(&shard->lock);
 	if (cache_is_over_bounds(cache))
 		cache_evict_elsewhere(cache, hash);
 }
@@ -376,11 +373,11 @@ cache_put(struct cache *cache, struct slice key, const struct cache_value *value
 bool
 cache_drop(struct cache *cache, struct slice key)
 {
-	uint64_t hash = hash_bytes(key);
+	uint64_t hash = cache_hash(key);
 	struct shard *shard = shard_lock(cache, hash);
 	bool was_there = drop(cache, shard, key, hash);
 
-	pthread_mutex_unlock(&shard->lock);
+	lock_give(&shard->lock);
 	return was_there;
 }
 
@@ -397,54 +394,54 @@ expire(struct cache *cache, struct shard *shard, struct slice key, uint64_t hash
 void
 cache_expire(struct cache *cache, struct slice key)
 {
-	uint64_t hash = hash_bytes(key);
+	uint64_t hash = cache_hash(key);
 	struct shard *shard = shard_lock(cache, hash);
 
 	expire(cache, shard, key, hash);
-	pthread_mutex_unlock(&shard->lock);
+	lock_give(&shard->lock);
 }
 
 void
 cache_drop_under(struct cache *cache, struct slice key, const struct cache_lease *lease)
 {
-	uint64_t hash = hash_bytes(key);
+	uint64_t hash = cache_hash(key);
 	struct shard *shard = shard_lock(cache, hash);
 
 	if (holds(cache, shard, hash, lease))
 		drop(cache, shard, key, hash);
-	pthread_mutex_unlock(&shard->lock);
+	lock_give(&shard->lock);
 }
 
 void
 cache_write_begin(struct cache *cache, struct slice key)
 {
-	uint64_t hash = hash_bytes(key);
+	uint64_t hash = cache_hash(key);
 	struct shard *shard = shard_lock(cache, hash);
 
 	drop(cache, shard, key, hash);
 	shard_lease(cache, shard, hash)->writes++;
-	pthread_mutex_unlock(&shard->lock);
+	lock_give(&shard->lock);
 }
 
 void
 cache_write_end(struct cache *cache, struct slice key)
 {
-	uint64_t hash = hash_bytes(key);
+	uint64_t hash = cache_hash(key);
 	struct shard *shard = shard_lock(cache, hash);
 
 	drop(cache, shard, key, hash);
 	shard_lease(cache, shard, hash)->writes--;
-	pthread_mutex_unlock(&shard->lock);
+	lock_give(&shard->lock);
 }
 
 void
 cache_write_end_late(struct cache *cache, struct slice key)
 {
-	uint64_t hash = hash_bytes(key);
+	uint64_t hash = cache_hash(key);
 	struct shard *shard = shard_lock(cache, hash);
 	struct lease_slot *slot = shard_lease(cache, shard, hash);
 
 	slot->version++;
 	slot->writes--;
-	pthread_mutex_unlock(&shard->lock);
+	lock_give(&shard->lock);
 }

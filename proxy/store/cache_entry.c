@@ -29,14 +29,6 @@ find_span(struct stale_spans *spans, int64_t ms)
 
 /* ---- early refresh ---- */
 
-/*
- * How long before fresh_until, as 12 bits and a shift of 4: exact up to 4 s,
- * to a 4000th past that, and no more than 18 hours.
- */
-#define REFRESH_NEVER 0xffff
-#define REFRESH_BITS 12
-#define REFRESH_SHIFT_MOST 14
-
 static uint16_t
 pack_refresh(const struct cache_value *value)
 {
@@ -52,17 +44,6 @@ pack_refresh(const struct cache_value *value)
 	if (count >= 1 << REFRESH_BITS)
 		count = (1 << REFRESH_BITS) - 1;
 	return (uint16_t)(shift << REFRESH_BITS | (unsigned)count);
-}
-
-int64_t
-entry_refresh_at(const struct entry *entry, int64_t fresh_until_ms)
-{
-	if (entry->form == FORM_LONG)
-		return entry_extra(entry)->refresh_at_ms;
-	if (entry->refresh_before == REFRESH_NEVER)
-		return TIME_NEVER;
-	int64_t count = entry->refresh_before & ((1 << REFRESH_BITS) - 1);
-	return fresh_until_ms - (count << (entry->refresh_before >> REFRESH_BITS));
 }
 
 void
@@ -221,15 +202,11 @@ read_extra(const struct entry_extra *extra, struct cache_value *value)
 static void
 read_short(const struct stale_spans *spans, const struct entry *entry, struct cache_value *value)
 {
-	uint32_t valid_for;
-
-	value->filled_ms = (int64_t)entry->filled_low | (int64_t)entry->filled_high << 32;
+	value->filled_ms = entry_filled_ms(entry);
 	value->fresh_until_ms = value->filled_ms + entry->fresh_for_ms;
 	value->valid_until_ms = TIME_NEVER;
-	if (entry->form == FORM_ENDING) {
-		memcpy(&valid_for, entry->bytes, sizeof(valid_for));
-		value->valid_until_ms = value->filled_ms + valid_for;
-	}
+	if (entry->form == FORM_ENDING)
+		value->valid_until_ms = value->filled_ms + entry_valid_for_ms(entry);
 	value->stale_until_ms = entry->stale_span == SPAN_TO_VALID
 	    ? value->valid_until_ms
 	    : value->fresh_until_ms + spans->ms[entry->stale_span];

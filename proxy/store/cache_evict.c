@@ -29,7 +29,6 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
-#include "base/hash.h"
 #include "store/cache_inside.h"
 
 /* Shares of a shard's entries, in 1/SHARE_ONE. */
@@ -37,8 +36,6 @@
 #define SHARE_LEAST (SHARE_ONE / 100)
 #define SHARE_MOST (SHARE_ONE / 2)
 #define SHARE_LONG (SHARE_ONE / 20) /* demand is changing */
-
-#define USES_MOST 3 /* what an entry's counter of uses goes up to */
 
 #define GHOST_WAYS 8
 
@@ -143,12 +140,9 @@ is_lru(const struct cache *cache)
 }
 
 void
-shard_touch(const struct cache *cache, struct shard *shard, uint32_t place, struct entry *entry)
+shard_move_up(struct shard *shard, uint32_t place)
 {
-	/* Written only where it changes: the line may be another core's, too. */
-	if (entry->uses < USES_MOST)
-		entry->uses++;
-	if (is_lru(cache) && shard->queues[QUEUE_MAIN].newest != place)
+	if (shard->queues[QUEUE_MAIN].newest != place)
 		move(shard, place, QUEUE_MAIN);
 }
 
@@ -342,7 +336,7 @@ evict_step(struct cache *cache, struct shard *shard, uint32_t spared)
 		return true;
 	const struct entry *entry = entry_at(shard, place);
 	if (!is_lru(cache))
-		remember(shard, hash_bytes(entry_key(entry)),
+		remember(shard, cache_hash(entry_key(entry)),
 		    entry->queue == QUEUE_MAIN ? GHOST_MAIN : GHOST_PROBATION);
 	shard_remove(cache, shard, place);
 	atomic_fetch_add_explicit(&cache->evictions, 1, memory_order_relaxed);
@@ -364,9 +358,9 @@ cache_evict_elsewhere(struct cache *cache, uint64_t hash)
 	/* The home shard comes last: a newcomer larger than all bounds leaves, too. */
 	for (unsigned i = 1; i <= cache->shard_count && cache_is_over_bounds(cache); i++) {
 		struct shard *shard = &cache->shards[(home + i) & (cache->shard_count - 1)];
-		pthread_mutex_lock(&shard->lock);
+		lock_take(&shard->lock);
 		shard_evict(cache, shard, NOWHERE);
-		pthread_mutex_unlock(&shard->lock);
+		lock_give(&shard->lock);
 	}
 }
 
@@ -377,13 +371,13 @@ evict_evenly(struct cache *cache)
 	while (cache_is_over_bounds(cache) && atomic_load(&cache->entries) > 0) {
 		for (unsigned i = 0; i < cache->shard_count; i++) {
 			struct shard *shard = &cache->shards[i];
-			pthread_mutex_lock(&shard->lock);
+			lock_take(&shard->lock);
 			shard_tidy(shard);
 			for (int n = 0; n < STEPS_A_TURN && cache_is_over_bounds(cache); n++) {
 				if (!evict_step(cache, shard, NOWHERE))
 					break;
 			}
-			pthread_mutex_unlock(&shard->lock);
+			lock_give(&shard->lock);
 		}
 	}
 }

@@ -1,7 +1,5 @@
 /* See cache.h: finding one key, the path of every hit. */
-#include "base/clock.h"
-#include "base/hash.h"
-#include "store/cache_inside.h"
+#include "store/cache_table.h"
 
 #define COPIED_BYTES 4096  /* larger values are handed over by reference */
 #define REFRESH_MIN_HITS 2 /* a key read once need not be kept warm */
@@ -15,20 +13,10 @@ judge(const struct shard *shard, const struct cache_value *value, int64_t now_ms
 	return is_trusted && now_ms < value->fresh_until_ms ? CACHE_FRESH : CACHE_STALE;
 }
 
-#define HITS_MOST ((1u << 28) - 1)
-
-static void
-count_use(const struct cache *cache, struct shard *shard, uint32_t place, struct entry *entry)
+static inline bool
+is_first_to_refresh(struct entry *entry, int64_t refresh_at_ms, int64_t now_ms)
 {
-	if (entry->hits < HITS_MOST)
-		entry->hits++;
-	shard_touch(cache, shard, place, entry);
-}
-
-static bool
-is_first_to_refresh(struct entry *entry, const struct cache_value *value, int64_t now_ms)
-{
-	if (now_ms < value->refresh_at_ms || entry->hits < REFRESH_MIN_HITS)
+	if (now_ms < refresh_at_ms || entry->hits < REFRESH_MIN_HITS)
 		return false;
 	entry_forget_refresh(entry);
 	return true;
@@ -56,9 +44,9 @@ find_at(struct cache *cache, struct shard *shard, uint32_t place, int64_t now_ms
 	}
 	value->bytes = entry_blob(entry);
 	if (found == CACHE_FRESH) {
-		count_use(cache, shard, place, entry);
+		shard_touch(cache, shard, place, entry);
 		if (should_refresh != NULL)
-			*should_refresh = is_first_to_refresh(entry, value, now_ms);
+			*should_refresh = is_first_to_refresh(entry, value->refresh_at_ms, now_ms);
 	}
 	return found;
 }
@@ -67,7 +55,7 @@ enum cache_find
 cache_find_variant(struct cache *cache, struct slice key, struct slice variant, int64_t now_ms,
     struct cache_value *value, bool *should_refresh)
 {
-	uint64_t hash = hash_bytes(key);
+	uint64_t hash = cache_hash(key);
 	struct shard *shard = shard_lock(cache, hash);
 	uint32_t place = shard_find(shard, key, variant, hash);
 
@@ -76,7 +64,7 @@ cache_find_variant(struct cache *cache, struct slice key, struct slice variant, 
 	enum cache_find found = place == NOWHERE
 	    ? CACHE_MISS
 	    : find_at(cache, shard, place, now_ms, value, should_refresh);
-	pthread_mutex_unlock(&shard->lock);
+	lock_give(&shard->lock);
 	return found;
 }
 
@@ -88,12 +76,6 @@ cache_value_release(struct cache_value *value)
 }
 
 /* ---- the hit ---- */
-
-uint64_t
-cache_hash(struct slice key)
-{
-	return hash_bytes(key);
-}
 
 void
 cache_prefetch(const struct cache *cache, uint64_t hash)
@@ -112,20 +94,20 @@ cache_prefetch_entry(const struct cache *cache, uint64_t hash)
 {
 	struct shard *shard = shard_of(cache, hash);
 
-	if (pthread_mutex_trylock(&shard->lock) != 0)
+	if (!lock_try(&shard->lock))
 		return;
 	uint32_t place = table_guess(shard, hash);
 	const char *at = place != NOWHERE ? (const char *)entry_at(shard, place) : NULL;
-	pthread_mutex_unlock(&shard->lock);
+	lock_give(&shard->lock);
 	for (int i = 0; at != NULL && i < ENTRY_LINES; i++)
 		__builtin_prefetch(at + i * LINE_BYTES);
 }
 
 /* "$<len>\r\n<bytes>\r\n", without printf. */
-static void
+static inline void
 append_bulk(struct buf *out, struct slice bytes)
 {
-	char *end = buf_reserve(out, bytes.len + 32), *at = end;
+	char *start = buf_reserve(out, bytes.len + 32), *at = start;
 	char digits[20];
 	size_t count = 0, rest = bytes.len;
 
@@ -136,31 +118,40 @@ append_bulk(struct buf *out, struct slice bytes)
 	*at++ = '$';
 	while (count > 0)
 		*at++ = digits[--count];
-	*at++ = '\r';
-	*at++ = '\n';
+	memcpy(at, "\r\n", 2);
 	if (bytes.len > 0)
-		memcpy(at, bytes.at, bytes.len);
-	at += bytes.len;
-	*at++ = '\r';
-	*at++ = '\n';
-	buf_added(out, (size_t)(at - end));
+		memcpy(at + 2, bytes.at, bytes.len);
+	at += 2 + bytes.len;
+	memcpy(at, "\r\n", 2);
+	buf_added(out, (size_t)(at + 2 - start));
 }
 
-/* With the lock held. */
-static enum cache_read
+static bool
+is_fresh_long(const struct shard *shard, const struct entry *entry, int64_t now_ms)
+{
+	struct cache_value value;
+
+	entry_read(&shard->spans, entry, &value);
+	return judge(shard, &value, now_ms) == CACHE_FRESH;
+}
+
+/* With the lock held: the key's string, when it is fresh. */
+static inline enum cache_read
 read_at(const struct cache *cache, struct shard *shard, uint32_t place, int64_t now_ms,
     struct buf *out, struct cache_reading *reading)
 {
 	struct entry *entry = entry_at(shard, place);
-	struct cache_value value;
+	int64_t fresh_until_ms = 0;
 
 	if (entry->kind != CACHE_STRING)
 		return CACHE_READ_NONE;
-	entry_read(&shard->spans, entry, &value);
-	if (judge(shard, &value, now_ms) != CACHE_FRESH)
+	if (entry->form == FORM_LONG ? !is_fresh_long(shard, entry, now_ms)
+				     : !entry_is_fresh(entry, now_ms, &fresh_until_ms) ||
+		    entry_filled_ms(entry) < shard->trusted_from_ms)
 		return CACHE_READ_NONE;
-	count_use(cache, shard, place, entry);
-	reading->should_refresh = is_first_to_refresh(entry, &value, now_ms);
+	shard_touch(cache, shard, place, entry);
+	reading->should_refresh =
+	    is_first_to_refresh(entry, entry_refresh_at(entry, fresh_until_ms), now_ms);
 	struct slice bytes = entry_bytes_of(entry);
 	if (bytes.len > COPIED_BYTES) {
 		reading->bytes = entry_blob(entry);
@@ -170,16 +161,27 @@ read_at(const struct cache *cache, struct shard *shard, uint32_t place, int64_t 
 	return CACHE_READ_BULK;
 }
 
+/* The value itself, of all that may be known of a key. */
+static inline uint32_t
+find_value(const struct shard *shard, struct slice key, uint64_t hash)
+{
+	const uint32_t *slot = table_find(shard, key, hash);
+
+	if (slot == NULL || entry_at(shard, *slot)->form != FORM_LONG)
+		return slot != NULL ? *slot : NOWHERE;
+	return shard_find(shard, key, SLICE_NONE, hash);
+}
+
 enum cache_read
 cache_read(struct cache *cache, struct slice key, uint64_t hash, int64_t now_ms, struct buf *out,
     struct cache_reading *reading)
 {
 	struct shard *shard = shard_lock(cache, hash);
-	uint32_t place = shard_find(shard, key, SLICE_NONE, hash);
+	uint32_t place = find_value(shard, key, hash);
 
 	*reading = (struct cache_reading){ NULL, false };
 	enum cache_read read =
 	    place == NOWHERE ? CACHE_READ_NONE : read_at(cache, shard, place, now_ms, out, reading);
-	pthread_mutex_unlock(&shard->lock);
+	lock_give(&shard->lock);
 	return read;
 }

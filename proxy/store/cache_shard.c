@@ -8,27 +8,9 @@
 #include <assert.h>
 #include <malloc.h>
 
-#include "base/hash.h"
-#include "store/cache_inside.h"
+#include "store/cache_table.h"
 
 #define INDEX_BYTES 9 /* an entry's share of the table and of what is remembered of leavers */
-
-/* The shard from the hash's top, the bucket from its bottom, the lease from
- * its middle: none says anything about the others. */
-struct shard *
-shard_of(const struct cache *cache, uint64_t hash)
-{
-	return (struct shard *)(uintptr_t)&cache->shards[(hash >> 56) & (cache->shard_count - 1)];
-}
-
-struct shard *
-shard_lock(struct cache *cache, uint64_t hash)
-{
-	struct shard *shard = shard_of(cache, hash);
-
-	pthread_mutex_lock(&shard->lock);
-	return shard;
-}
 
 struct lease_slot *
 shard_lease(const struct cache *cache, struct shard *shard, uint64_t hash)
@@ -114,7 +96,7 @@ unhang(struct shard *shard, uint32_t place)
 {
 	const struct entry *entry = entry_at(shard, place);
 	struct slice key = entry_key(entry);
-	uint64_t hash = hash_bytes(key);
+	uint64_t hash = cache_hash(key);
 	uint32_t *first = table_find(shard, key, hash), next = entry_next(entry);
 
 	if (*first != place) {
@@ -153,7 +135,7 @@ tell_all(struct shard *shard, const struct entry *entry, uint32_t old, uint32_t 
 {
 	struct queue *queue = &shard->queues[entry->queue];
 	struct slice key = entry_key(entry);
-	uint32_t *at = table_find(shard, key, hash_bytes(key));
+	uint32_t *at = table_find(shard, key, cache_hash(key));
 
 	*(entry->newer != NOWHERE ? &entry_at(shard, entry->newer)->older : &queue->newest) = place;
 	*(entry->older != NOWHERE ? &entry_at(shard, entry->older)->newer : &queue->oldest) = place;

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 
 #include "base/glob.h"
-#include "store/cache_inside.h"
+#include "store/cache_table.h"
 
 int64_t
 shard_drop(struct cache *cache, struct shard *shard, const struct slice *pattern)
@@ -31,9 +31,9 @@ drop_everywhere(struct cache *cache, const struct slice *pattern)
 
 	for (unsigned i = 0; i < cache->shard_count; i++) {
 		struct shard *shard = &cache->shards[i];
-		pthread_mutex_lock(&shard->lock);
+		lock_take(&shard->lock);
 		dropped += shard_drop(cache, shard, pattern);
-		pthread_mutex_unlock(&shard->lock);
+		lock_give(&shard->lock);
 	}
 	return dropped;
 }
@@ -55,10 +55,10 @@ cache_distrust(struct cache *cache, int64_t now_ms)
 {
 	for (unsigned i = 0; i < cache->shard_count; i++) {
 		struct shard *shard = &cache->shards[i];
-		pthread_mutex_lock(&shard->lock);
+		lock_take(&shard->lock);
 		shard->flushes++;
 		shard->trusted_from_ms = now_ms + 1;
-		pthread_mutex_unlock(&shard->lock);
+		lock_give(&shard->lock);
 	}
 }
 
@@ -101,9 +101,9 @@ cache_each_some(struct cache *cache, size_t *place,
 	struct shard *shard = &cache->shards[*place / TABLE_PORTIONS];
 	struct walk walk = { each, arg };
 
-	pthread_mutex_lock(&shard->lock);
+	lock_take(&shard->lock);
 	table_each(shard, *place % TABLE_PORTIONS, hand_over, &walk);
-	pthread_mutex_unlock(&shard->lock);
+	lock_give(&shard->lock);
 	return ++*place < (size_t)cache->shard_count * TABLE_PORTIONS;
 }
 
@@ -137,13 +137,13 @@ cache_hottest(struct cache *cache, struct cache_hot_key *keys, size_t count)
 
 	for (unsigned i = 0; i < cache->shard_count && count > 0; i++) {
 		struct shard *shard = &cache->shards[i];
-		pthread_mutex_lock(&shard->lock);
+		lock_take(&shard->lock);
 		for (int j = 0; j < QUEUE_COUNT; j++) {
 			for (uint32_t at = shard->queues[j].newest; at != NOWHERE;
 			     at = entry_at(shard, at)->older)
 				held = insert_hot(keys, held, count, entry_at(shard, at));
 		}
-		pthread_mutex_unlock(&shard->lock);
+		lock_give(&shard->lock);
 	}
 	return held;
 }

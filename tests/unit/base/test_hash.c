@@ -66,4 +66,75 @@ TEST(another_key_gives_other_hashes)
 	CHECK(hash_bytes(SLICE("k")) != third);
 }
 
+/* ---- the quick one ---- */
+
+TEST(quick_hash_says_the_same_wherever_the_bytes_lie_and_reads_no_others)
+{
+	char block[100];
+
+	hash_init_with(3, 4);
+	for (size_t len = 0; len <= 64; len++) {
+		char *alone = malloc(len + 1); /* AddressSanitizer guards what is behind */
+		memset(alone, 'x', len);
+		uint64_t wanted = hash_quick(slice_make(alone, len));
+		for (size_t at = 0; at < 16; at++) {
+			memset(block, (int)at, sizeof(block));
+			memset(block + at, 'x', len);
+			CHECK(hash_quick(slice_make(block + at, len)) == wanted);
+		}
+		free(alone);
+	}
+}
+
+TEST(quick_hash_changes_by_half_its_bits_with_every_bit_and_length)
+{
+	char text[48];
+
+	hash_init_with(5, 6);
+	for (size_t i = 0; i < sizeof(text); i++)
+		text[i] = (char)(i * 37);
+	for (size_t len = 1; len <= sizeof(text); len++) {
+		uint64_t first = hash_quick(slice_make(text, len));
+		CHECK(hash_quick(slice_make(text, len - 1)) != first);
+		for (size_t bit = 0; bit < len * 8; bit++) {
+			text[bit / 8] = (char)(text[bit / 8] ^ 1 << bit % 8);
+			int changed =
+			    __builtin_popcountll(first ^ hash_quick(slice_make(text, len)));
+			text[bit / 8] = (char)(text[bit / 8] ^ 1 << bit % 8);
+			CHECK(changed >= 10 && changed <= 54);
+		}
+	}
+}
+
+/* By the bits that choose shard, bucket and tag: counted keys, as apps have. */
+TEST(quick_hash_spreads_keys_evenly)
+{
+	int by_top[256] = { 0 }, by_bottom[256] = { 0 }, by_tag[256] = { 0 };
+	char key[32];
+
+	hash_init_with(7, 8);
+	for (int i = 0; i < 256 * 400; i++) {
+		size_t len = (size_t)snprintf(key, sizeof(key), "profile:%d", i);
+		uint64_t hash = hash_quick(slice_make(key, len));
+		by_top[hash >> 56]++;
+		by_bottom[(hash & UINT32_MAX) >> 24]++;
+		by_tag[hash >> 48 & 255]++;
+	}
+	for (int i = 0; i < 256; i++) { /* 400, six standard deviations either way */
+		CHECK(by_top[i] > 280 && by_top[i] < 520);
+		CHECK(by_bottom[i] > 280 && by_bottom[i] < 520);
+		CHECK(by_tag[i] > 280 && by_tag[i] < 520);
+	}
+}
+
+TEST(quick_hash_is_keyed)
+{
+	hash_init_with(1, 2);
+	uint64_t first = hash_quick(SLICE("k"));
+	hash_init_with(1, 3);
+	CHECK(hash_quick(SLICE("k")) != first);
+	hash_init_with(1, 2);
+	CHECK(hash_quick(SLICE("k")) == first);
+}
+
 TEST_MAIN
