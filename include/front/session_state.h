@@ -59,6 +59,9 @@ enum session_reply {
 	SESSION_REPLY_SILENT, /* an answer that the client did not ask for */
 };
 
+/* False: whatever its words are, the command has no effect on the connection.
+ * Most commands end here, before their words are looked at. */
+bool session_may_be_needed(const struct command_info *info);
 void session_effect_of(const struct request_parser *parser, const struct command_info *info,
     struct session_effect *effect);
 /* UNSUBSCRIBE from everything: how many confirmations that will be. */

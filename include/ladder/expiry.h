@@ -21,6 +21,8 @@ struct key_expiry {
 	struct slice from; /* of argv; COPIED only */
 };
 
+/* False: expiry_of() would find nothing; for who does not want to ask a clock in vain. */
+bool expiry_is_set(const struct slice *argv, size_t argc);
 /* What the command, if Redis carries it out, does to the time to live of a
  * key. Pure. wall_ms is for EXAT and the like. */
 struct key_expiry expiry_of(const struct slice *argv, size_t argc, int64_t now_ms, int64_t wall_ms);

@@ -20,6 +20,9 @@ enum forward_event {
 struct forward {
 	void (*on_event)(struct forward *forward, enum forward_event event, struct slice reply);
 
+	/* Of the turn of the loop in which it was sent, and of the event's. */
+	int64_t sent_us, ended_us;
+
 	/* forward.c's own: */
 	struct redis_call call;
 	struct deadline due;

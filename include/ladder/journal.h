@@ -57,6 +57,8 @@ bool journal_has(struct journal *journal, struct slice key);
  * names the connection it travels on (links_way); 0: unknown. */
 void journal_hold(struct journal *journal, struct slice key, uintptr_t way);
 void journal_release(struct journal *journal, struct slice key);
+/* Nothing is held, and nothing pending: journal_note_write() would do nothing. Any thread. */
+bool journal_is_empty(const struct journal *journal);
 /* A write that may remove this key was sent: if a fill of it is under way on
  * another connection, the fill may land after it, so the key goes into the
  * journal. Where the disk refuses, only

@@ -196,13 +196,14 @@ int64_t cache_drop_matching(struct cache *cache, struct slice pattern);
 /*
  * Around a write that goes to Redis: from begin to end the key's old value
  * is on its way out, so leases taken meanwhile are void from the start. Each
- * begin needs its end, also when the write failed. Both drop.
+ * begin needs its end, also when the write failed. Both drop. `hash` is
+ * cache_hash(key).
  */
-void cache_write_begin(struct cache *cache, struct slice key);
-void cache_write_end(struct cache *cache, struct slice key);
+void cache_write_begin(struct cache *cache, struct slice key, uint64_t hash);
+void cache_write_end(struct cache *cache, struct slice key, uint64_t hash);
 /* The end of a write that was acknowledged long before, from the journal:
  * what was kept since is newer than the write. */
-void cache_write_end_late(struct cache *cache, struct slice key);
+void cache_write_end_late(struct cache *cache, uint64_t hash);
 
 /*
  * Whatever was filled before now counts as stale, and every lease is void:

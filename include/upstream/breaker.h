@@ -75,8 +75,9 @@ breaker_state_name(enum breaker_state state)
 /* Whether traffic may pass: CLOSED, or forced closed. */
 bool breaker_allows(const struct breaker *breaker);
 
-/* One call ended well. */
+/* One call ended well; or so many. */
 void breaker_succeeded(struct breaker *breaker, int64_t now_ms);
+void breaker_succeeded_often(struct breaker *breaker, int64_t now_ms, int64_t times);
 
 /*
  * One call or connection attempt failed. AUTH, QUOTA and TLS open it at once,

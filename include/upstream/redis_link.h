@@ -38,9 +38,12 @@ struct redis_call {
 	/* May send more on the link, or close it; may not free it. */
 	void (*done)(struct redis_call *call, enum call_result result, struct slice reply);
 
+	/* Monotonic, of the turns of the loop in which it was sent, and ended;
+	 * the second is known in done(). To be read only. */
+	int64_t sent_us, ended_us;
+
 	/* redis_link.c's own: */
 	struct redis_call *next;
-	int64_t sent_us;
 	uint64_t end;            /* where its bytes end among those sent on its connection */
 	enum call_result result; /* while it waits for done() after a break */
 	bool is_overdue;         /* counted as a failure already */

@@ -3,17 +3,13 @@
 
 #include "base/alloc.h"
 
-static unsigned char
-lower(char c)
-{
-	return c >= 'A' && c <= 'Z' ? (unsigned char)(c + 32) : (unsigned char)c;
-}
-
 bool
 slice_same_nocase(struct slice a, struct slice b)
 {
 	for (size_t i = 0; i < a.len; i++) {
-		if (lower(a.at[i]) != lower(b.at[i]))
+		unsigned differs = (unsigned char)(a.at[i] ^ b.at[i]);
+		unsigned letter = (unsigned char)(a.at[i] | 32);
+		if (differs != 0 && (differs != 32 || letter < 'a' || letter > 'z'))
 			return false;
 	}
 	return true;

@@ -6,17 +6,18 @@
 #include "base/alloc.h"
 
 struct deny {
-	uint32_t first_letters; /* of all names, a bit each: most commands end here */
+	uint64_t marks; /* of all names, a bit each: most commands end here */
 	size_t count;
 	struct deny_word {
 		struct slice word, name, sub; /* "CONFIG|SET", "CONFIG", "SET" */
 	} words[];
 };
 
-static uint32_t
-letter_bit(char c)
+/* Of its first letter, in either case, and its length. */
+static uint64_t
+mark_of(struct slice name)
 {
-	return UINT32_C(1) << (c & 31); /* of either case */
+	return UINT64_C(1) << (((name.at[0] & 31u) + 5 * name.len) % 64);
 }
 
 static void
@@ -31,7 +32,8 @@ add(struct deny *deny, struct slice word)
 		added->name.len = (size_t)(bar - word.at);
 		added->sub = slice_make(bar + 1, word.len - added->name.len - 1);
 	}
-	deny->first_letters |= letter_bit(word.at[0]);
+	if (added->name.len > 0)
+		deny->marks |= mark_of(added->name);
 }
 
 struct deny *
@@ -60,7 +62,7 @@ deny_free(struct deny *deny)
 bool
 deny_has(const struct deny *deny, const struct slice *argv, size_t argc, struct slice *word)
 {
-	if (argv[0].len == 0 || (deny->first_letters & letter_bit(argv[0].at[0])) == 0)
+	if (argv[0].len == 0 || (deny->marks & mark_of(argv[0])) == 0)
 		return false;
 	for (size_t i = 0; i < deny->count; i++) {
 		const struct deny_word *denied = &deny->words[i];

@@ -217,8 +217,9 @@ limit_gate_of_command(struct client *client, const struct request_parser *parser
 	struct client_session *session = client_session(client);
 	const struct session *redis = client_redis_session(client);
 
-	/* Maps are about database 0. */
-	if (session->is_user_counted || !limits_is_on(limits_of(client), LIMIT_PER_USER) ||
+	/* Users are known by maps, and maps are about database 0. */
+	if (session->is_user_counted || client_settings(client)->map_count == 0 ||
+	    !limits_is_on(limits_of(client), LIMIT_PER_USER) ||
 	    (redis != NULL && session_state_of(redis)->database != 0))
 		return LIMIT_PASSES;
 	struct tally tally = tally_of(client);

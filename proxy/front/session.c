@@ -211,7 +211,7 @@ session_is_needed(const struct request_parser *parser, const struct command_info
 {
 	struct session_effect effect;
 
-	if (info == NULL)
+	if (info == NULL || !session_may_be_needed(info))
 		return false;
 	session_effect_of(parser, info, &effect);
 	return info->class == COMMAND_SESSION || effect.may_block || effect.needs_session;

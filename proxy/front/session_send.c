@@ -41,7 +41,7 @@ begin_key(struct slice key, void *arg)
 
 	if (write->expiry.kind != EXPIRY_NONE && slice_equal(key, write->expiry.key))
 		written.expiry = write->expiry;
-	cache_write_begin(backends->cache, key);
+	cache_write_begin(backends->cache, key, cache_hash(key));
 	journal_note_write(backends->journal, key, 0);
 	session->begun++;
 	buf_append(&session->written, &written, sizeof(written));
@@ -69,7 +69,7 @@ end_key(struct session *session, struct written_key *written, const char *bytes)
 	written->expiry.key = key;
 	written->expiry.from.at = bytes + key.len;
 	expiry_note(backends->cache, &written->expiry, clock_mono_ms());
-	cache_write_end(backends->cache, key);
+	cache_write_end(backends->cache, key, cache_hash(key));
 	keeper_publish(backends->keeper, key);
 }
 

@@ -118,6 +118,14 @@ is_rescue(const struct request_parser *parser)
 	    (is_word(parser->argv[0], "script") || is_word(parser->argv[0], "function"));
 }
 
+bool
+session_may_be_needed(const struct command_info *info)
+{
+	return info->may_block ||
+	    (info->class != COMMAND_READ_KEY && info->class != COMMAND_READ &&
+		info->class != COMMAND_READ_MANY && info->class != COMMAND_WRITE);
+}
+
 void
 session_effect_of(const struct request_parser *parser, const struct command_info *info,
     struct session_effect *effect)

@@ -20,25 +20,25 @@ enum copy_action {
 };
 
 static const struct copy_command {
-	const char *name;
+	struct slice name;
 	enum copy_action action;
 	size_t min_argc;
 	int64_t unit_ms; /* of the ttl */
 } copy_commands[] = {
-	{ "del", ACTION_REMOVE, 2, 0 },
-	{ "unlink", ACTION_REMOVE, 2, 0 },
-	{ "expire", ACTION_EXPIRE, 3, 0 },
-	{ "pexpire", ACTION_EXPIRE, 3, 0 },
-	{ "expireat", ACTION_EXPIRE, 3, 0 },
-	{ "pexpireat", ACTION_EXPIRE, 3, 0 },
-	{ "persist", ACTION_EXPIRE, 2, 0 },
-	{ "set", ACTION_SET, 3, 0 },
-	{ "setex", ACTION_SETEX, 4, 1000 },
-	{ "psetex", ACTION_SETEX, 4, 1 },
-	{ "mset", ACTION_MSET, 3, 0 },
-	{ "hset", ACTION_HSET, 4, 0 },
-	{ "hmset", ACTION_HSET, 4, 0 },
-	{ "hdel", ACTION_HDEL, 3, 0 },
+	{ SLICE_INIT("del"), ACTION_REMOVE, 2, 0 },
+	{ SLICE_INIT("unlink"), ACTION_REMOVE, 2, 0 },
+	{ SLICE_INIT("expire"), ACTION_EXPIRE, 3, 0 },
+	{ SLICE_INIT("pexpire"), ACTION_EXPIRE, 3, 0 },
+	{ SLICE_INIT("expireat"), ACTION_EXPIRE, 3, 0 },
+	{ SLICE_INIT("pexpireat"), ACTION_EXPIRE, 3, 0 },
+	{ SLICE_INIT("persist"), ACTION_EXPIRE, 2, 0 },
+	{ SLICE_INIT("set"), ACTION_SET, 3, 0 },
+	{ SLICE_INIT("setex"), ACTION_SETEX, 4, 1000 },
+	{ SLICE_INIT("psetex"), ACTION_SETEX, 4, 1 },
+	{ SLICE_INIT("mset"), ACTION_MSET, 3, 0 },
+	{ SLICE_INIT("hset"), ACTION_HSET, 4, 0 },
+	{ SLICE_INIT("hmset"), ACTION_HSET, 4, 0 },
+	{ SLICE_INIT("hdel"), ACTION_HDEL, 3, 0 },
 };
 
 static const struct copy_command *
@@ -46,7 +46,7 @@ find_command(const struct slice *argv, size_t argc)
 {
 	for (size_t i = 0; i < sizeof(copy_commands) / sizeof(copy_commands[0]); i++) {
 		const struct copy_command *command = &copy_commands[i];
-		if (slice_equal_nocase(argv[0], slice_of(command->name)))
+		if (slice_equal_nocase(argv[0], command->name))
 			return argc >= command->min_argc ? command : NULL;
 	}
 	return NULL;
@@ -138,8 +138,10 @@ is_mapped(const struct rules *rules, const struct copy_command *command, struct 
 bool
 copy_write_can(const struct rules *rules, const struct slice *argv, size_t argc)
 {
+	/* All keys have to be mapped: without maps nothing else matters. */
+	if (maps_count(rules->maps) == 0)
+		return false;
 	const struct copy_command *command = find_command(argv, argc);
-
 	if (command == NULL || !is_well_formed(command, argv, argc))
 		return false;
 	size_t step = key_step(command);

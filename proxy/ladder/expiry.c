@@ -7,19 +7,26 @@ struct ttl_option {
 	bool is_moment; /* since 1970, not from now */
 };
 
-/* Commands whose ttl stands at a fixed place. */
-static const struct {
+/* What may say when a key ends, if there is a word at `place`. */
+static const struct ttl_command {
 	struct slice name;
-	size_t place;
+	enum { TTL_OPTIONS, TTL_THERE, TTL_RESTORE, TTL_COPIED } how;
+	size_t place; /* of the ttl, the first option, the key that gets it */
 	int64_t unit_ms;
 	bool is_moment;
-} fixed[] = {
-	{ SLICE_INIT("expire"), 2, 1000, false },
-	{ SLICE_INIT("pexpire"), 2, 1, false },
-	{ SLICE_INIT("expireat"), 2, 1000, true },
-	{ SLICE_INIT("pexpireat"), 2, 1, true },
-	{ SLICE_INIT("setex"), 2, 1000, false },
-	{ SLICE_INIT("psetex"), 2, 1, false },
+} commands[] = {
+	{ SLICE_INIT("set"), TTL_OPTIONS, 3, 0, false },
+	{ SLICE_INIT("getex"), TTL_OPTIONS, 2, 0, false },
+	{ SLICE_INIT("expire"), TTL_THERE, 2, 1000, false },
+	{ SLICE_INIT("pexpire"), TTL_THERE, 2, 1, false },
+	{ SLICE_INIT("expireat"), TTL_THERE, 2, 1000, true },
+	{ SLICE_INIT("pexpireat"), TTL_THERE, 2, 1, true },
+	{ SLICE_INIT("setex"), TTL_THERE, 2, 1000, false },
+	{ SLICE_INIT("psetex"), TTL_THERE, 2, 1, false },
+	{ SLICE_INIT("restore"), TTL_RESTORE, 2, 1, false },
+	{ SLICE_INIT("rename"), TTL_COPIED, 2, 0, false },
+	{ SLICE_INIT("renamenx"), TTL_COPIED, 2, 0, false },
+	{ SLICE_INIT("copy"), TTL_COPIED, 2, 0, false },
 };
 
 /* Options of SET and GETEX. */
@@ -76,27 +83,41 @@ restore_end(const struct slice *argv, size_t argc, int64_t now_ms, int64_t wall_
 	return end_of(argv[1], argv[2], 1, is_moment, now_ms, wall_ms);
 }
 
+static const struct ttl_command *
+find_command(const struct slice *argv, size_t argc)
+{
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		if (slice_equal_nocase(argv[0], commands[i].name))
+			return argc > commands[i].place ? &commands[i] : NULL;
+	}
+	return NULL;
+}
+
+bool
+expiry_is_set(const struct slice *argv, size_t argc)
+{
+	return argc > 2 && find_command(argv, argc) != NULL;
+}
+
 struct key_expiry
 expiry_of(const struct slice *argv, size_t argc, int64_t now_ms, int64_t wall_ms)
 {
-	if (argc < 3)
+	const struct ttl_command *command = find_command(argv, argc);
+
+	if (command == NULL)
 		return (struct key_expiry){ .kind = EXPIRY_NONE };
-	for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++) {
-		if (slice_equal_nocase(argv[0], fixed[i].name))
-			return end_of(argv[1], argv[fixed[i].place], fixed[i].unit_ms,
-			    fixed[i].is_moment, now_ms, wall_ms);
-	}
-	if (slice_equal_nocase(argv[0], SLICE("rename")) ||
-	    slice_equal_nocase(argv[0], SLICE("renamenx")) ||
-	    slice_equal_nocase(argv[0], SLICE("copy")))
-		return (struct key_expiry){ EXPIRY_COPIED, 0, argv[2], argv[1] };
-	if (slice_equal_nocase(argv[0], SLICE("restore")))
+	switch (command->how) {
+	case TTL_OPTIONS:
+		return option_end(argv, argc, command->place, now_ms, wall_ms);
+	case TTL_THERE:
+		return end_of(argv[1], argv[command->place], command->unit_ms, command->is_moment,
+		    now_ms, wall_ms);
+	case TTL_RESTORE:
 		return restore_end(argv, argc, now_ms, wall_ms);
-	if (slice_equal_nocase(argv[0], SLICE("set")))
-		return option_end(argv, argc, 3, now_ms, wall_ms);
-	if (slice_equal_nocase(argv[0], SLICE("getex")))
-		return option_end(argv, argc, 2, now_ms, wall_ms);
-	return (struct key_expiry){ .kind = EXPIRY_NONE };
+	case TTL_COPIED:
+		break;
+	}
+	return (struct key_expiry){ EXPIRY_COPIED, 0, argv[command->place], argv[1] };
 }
 
 /* Rather late than early: a question asked before the key has gone is

@@ -17,6 +17,7 @@ on_done(struct redis_call *call, enum call_result result, struct slice reply)
 	struct forward *forward = (struct forward *)((char *)call - offsetof(struct forward, call));
 
 	deadlines_remove(forward->context->deadlines, &forward->due);
+	forward->ended_us = call->ended_us;
 	forward->on_event(forward, forward->is_overdue ? FORWARD_SETTLED : events[result], reply);
 }
 
@@ -27,6 +28,7 @@ on_due(struct deadline *deadline)
 	    (struct forward *)((char *)deadline - offsetof(struct forward, due));
 
 	forward->is_overdue = true;
+	forward->ended_us = clock_mono_us();
 	links_overdue(forward->context->links, forward->link, &forward->call);
 	forward->on_event(forward, FORWARD_OVERDUE, SLICE_NONE);
 }
@@ -42,6 +44,7 @@ forward_send(struct ladder_context *context, struct forward *forward, struct lin
 	forward->due = (struct deadline){ .on_due = on_due };
 	if (!links_send(context->links, link, command, &forward->call))
 		return false;
-	deadlines_add(context->deadlines, &forward->due, clock_mono_ms() + wait_ms);
+	forward->sent_us = forward->call.sent_us;
+	deadlines_add(context->deadlines, &forward->due, forward->sent_us / 1000 + wait_ms);
 	return true;
 }

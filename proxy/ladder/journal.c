@@ -330,12 +330,18 @@ journal_release(struct journal *journal, struct slice key)
 	pthread_mutex_unlock(&journal->lock);
 }
 
+/* Sequentially consistent on purpose: who holds and then checks its lease is
+ * seen here by who has voided the lease, or sees that it is void. */
+bool
+journal_is_empty(const struct journal *journal)
+{
+	return atomic_load(&((struct journal *)(uintptr_t)journal)->entries) == 0;
+}
+
 void
 journal_note_write(struct journal *journal, struct slice key, uintptr_t way)
 {
-	/* Sequentially consistent on purpose: who holds and then checks its lease
-	 * is seen here, or sees that the lease is void. */
-	if (atomic_load(&journal->entries) == 0)
+	if (journal_is_empty(journal))
 		return;
 	pthread_mutex_lock(&journal->lock);
 	struct key_state *state = *find(journal, key, hash_bytes(key));

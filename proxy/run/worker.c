@@ -73,6 +73,7 @@ worker_new(struct backends *backends, struct census *census, const struct rules 
 		.rules = rules,
 		.deadlines = deadlines_new(worker->base),
 		.metrics = &worker->metrics.ladder,
+		.pool = pool_new(POOL_BLOCK_BYTES, POOL_KEEPS),
 	};
 	random_bytes(&worker->ladder.random, sizeof(worker->ladder.random));
 	worker->ladder.flights = flights_new(&worker->ladder);
@@ -299,6 +300,7 @@ worker_free(struct worker *worker)
 	dedicated_pool_free(worker->dedicated);
 	flights_free(worker->ladder.flights);
 	deadlines_free(worker->ladder.deadlines);
+	pool_free(worker->ladder.pool);
 	event_free(worker->drain_timer);
 	/* A cancelled query says so once more before its base may go. */
 	event_base_loop(worker->base, EVLOOP_NONBLOCK);

@@ -413,9 +413,8 @@ cache_drop_under(struct cache *cache, struct slice key, const struct cache_lease
 }
 
 void
-cache_write_begin(struct cache *cache, struct slice key)
+cache_write_begin(struct cache *cache, struct slice key, uint64_t hash)
 {
-	uint64_t hash = cache_hash(key);
 	struct shard *shard = shard_lock(cache, hash);
 
 	drop(cache, shard, key, hash);
@@ -424,9 +423,8 @@ cache_write_begin(struct cache *cache, struct slice key)
 }
 
 void
-cache_write_end(struct cache *cache, struct slice key)
+cache_write_end(struct cache *cache, struct slice key, uint64_t hash)
 {
-	uint64_t hash = cache_hash(key);
 	struct shard *shard = shard_lock(cache, hash);
 
 	drop(cache, shard, key, hash);
@@ -435,9 +433,8 @@ cache_write_end(struct cache *cache, struct slice key)
 }
 
 void
-cache_write_end_late(struct cache *cache, struct slice key)
+cache_write_end_late(struct cache *cache, uint64_t hash)
 {
-	uint64_t hash = cache_hash(key);
 	struct shard *shard = shard_lock(cache, hash);
 	struct lease_slot *slot = shard_lease(cache, shard, hash);
 

@@ -204,9 +204,15 @@ remember_reason(struct breaker *breaker, const char *reason)
 void
 breaker_succeeded(struct breaker *breaker, int64_t now_ms)
 {
+	breaker_succeeded_often(breaker, now_ms, 1);
+}
+
+void
+breaker_succeeded_often(struct breaker *breaker, int64_t now_ms, int64_t times)
+{
 	pthread_mutex_lock(&breaker->lock);
 	breaker->failures_in_a_row = 0;
-	window_slot(breaker, now_ms)->good++;
+	window_slot(breaker, now_ms)->good += times;
 	pthread_mutex_unlock(&breaker->lock);
 }
 

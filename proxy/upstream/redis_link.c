@@ -204,6 +204,7 @@ answer(struct redis_link *link, struct redis_call *call, char type, struct slice
 	if (kind >= 0 && !call->is_overdue)
 		redis_tally_failures(&link->tally, 1, (enum failure_kind)kind,
 		    redis_error_code(reply, code));
+	call->ended_us = link->heard_us;
 	if (!call->is_keepalive)
 		call->done(call, kind >= 0 ? CALL_SICK : CALL_ANSWERED, reply);
 }
@@ -355,8 +356,11 @@ end_calls(struct redis_link *link)
 	if (link->has_orphans && link->options.orphaned != NULL)
 		link->options.orphaned(link->orphans_id, link->options.arg);
 	link->has_orphans = false;
-	while ((call = calls_pop(&ended)) != NULL)
+	int64_t now_us = clock_mono_us();
+	while ((call = calls_pop(&ended)) != NULL) {
+		call->ended_us = now_us;
 		call->done(call, call->result, SLICE_NONE);
+	}
 }
 
 static void

@@ -45,8 +45,9 @@ redis_tally_end(struct redis_tally *tally)
 
 	enter_same(tally);
 	tally->now_us = 0;
-	for (; tally->successes > 0; tally->successes--)
-		breaker_succeeded(tally->breaker, now_ms);
+	if (tally->successes > 0)
+		breaker_succeeded_often(tally->breaker, now_ms, tally->successes);
+	tally->successes = 0;
 }
 
 void

@@ -1,6 +1,8 @@
 /* See commands.h. Pure; any thread. */
 #include "wire/commands.h"
 
+#include <pthread.h>
+
 #define NAME_SIZE 64
 
 #define KEYS_RANGE(keyword, start, last, step, limit) \
@@ -16,71 +18,80 @@
 		KEYS_IN_ANY_PLACE, NULL, 0, 0, 0, 0 \
 	}
 
-/* Sorted by name. */
+/* Sorted by name: subcommands stand behind their command. */
 static const struct command_info commands[] = {
 #include "commands.inc"
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
-/* How `word` (any case), of which `name` may be a longer text, compares. */
-static int
-compare(struct slice word, const char *name)
+/* The table by name: a row is where its name's hash says, or soon after. */
+#define PLACES 1024
+static struct place {
+	const struct command_info *info; /* NULL: free */
+	struct slice name;
+	bool has_subcommands;
+} places[PLACES];
+static pthread_once_t places_once = PTHREAD_ONCE_INIT;
+
+_Static_assert(COMMANDS < PLACES / 2, "the places are to be half empty");
+
+static size_t
+hash_name(struct slice name)
 {
-	for (size_t i = 0; i < word.len; i++) {
-		unsigned char w = (unsigned char)word.at[i], n = (unsigned char)name[i];
-		if (w >= 'A' && w <= 'Z')
-			w = (unsigned char)(w + 32);
-		if (n == '\0') /* the name ends here; a NUL in the word is no end */
-			return 1;
-		if (w != n)
-			return w < n ? -1 : 1;
-	}
-	return name[word.len] == '\0' ? 0 : -1;
+	uint32_t hash = (uint32_t)name.len;
+
+	for (size_t i = 0; i < name.len; i++)
+		hash = hash * 33 + ((unsigned char)name.at[i] | 32u); /* in either case */
+	return (hash ^ hash >> 10) % PLACES;
 }
 
-static const struct command_info *
-find_name(struct slice name)
+/* Where the name is, or would be. */
+static struct place *
+find_place(struct slice name)
 {
-	size_t low = 0, high = COMMANDS;
+	size_t at = hash_name(name);
 
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-		int order = compare(name, commands[middle].name);
-		if (order == 0)
-			return &commands[middle];
-		if (order < 0)
-			high = middle;
-		else
-			low = middle + 1;
-	}
-	return NULL;
+	while (places[at].info != NULL && !slice_equal_nocase(places[at].name, name))
+		at = (at + 1) % PLACES;
+	return &places[at];
 }
 
-/* Whether the table's next line is a subcommand of this one. */
+/* The table's next line is a subcommand of this one. */
 static bool
-has_subcommands(const struct command_info *info)
+has_subcommands(size_t row)
 {
-	size_t len = strlen(info->name);
+	struct slice name = slice_of(commands[row].name);
 
-	return info + 1 < commands + COMMANDS && strncmp(info[1].name, info->name, len) == 0 &&
-	    info[1].name[len] == '|';
+	return row + 1 < COMMANDS && slice_starts(slice_of(commands[row + 1].name), name) &&
+	    commands[row + 1].name[name.len] == '|';
+}
+
+static void
+fill_places(void)
+{
+	for (size_t row = 0; row < COMMANDS; row++) {
+		struct slice name = slice_of(commands[row].name);
+		*find_place(name) = (struct place){ &commands[row], name, has_subcommands(row) };
+	}
 }
 
 const struct command_info *
 command_find(const struct slice *argv, size_t argc)
 {
-	const struct command_info *info = find_name(argv[0]);
 	char both[NAME_SIZE];
 
-	if (info == NULL || argc < 2 || !has_subcommands(info) ||
+	pthread_once(&places_once, fill_places);
+	const struct place *place = find_place(argv[0]);
+	if (place->info == NULL || argc < 2 || !place->has_subcommands ||
 	    argv[0].len + argv[1].len + 2 > sizeof(both))
-		return info;
+		return place->info;
 	memcpy(both, argv[0].at, argv[0].len);
 	both[argv[0].len] = '|';
-	memcpy(both + argv[0].len + 1, argv[1].at, argv[1].len);
-	const struct command_info *sub = find_name(slice_make(both, argv[0].len + 1 + argv[1].len));
-	return sub != NULL ? sub : info;
+	if (argv[1].len > 0)
+		memcpy(both + argv[0].len + 1, argv[1].at, argv[1].len);
+	const struct place *sub = find_place(slice_make(both, argv[0].len + 1 + argv[1].len));
+	return sub->info != NULL ? sub->info : place->info;
 }
 
 /* Where the spec's keys begin, or argc when the keyword is not there. */

@@ -118,4 +118,40 @@ TEST(the_id_of_a_broken_redirection_becomes_ours_in_pushes_only)
 	CHECK_TEXT(copied(push, false), push);
 }
 
+/* What session_may_be_needed() rules out must have no effect, whatever words follow. */
+static const struct command_info table[] = {
+#define KEYS_RANGE(...) \
+	{ \
+		0 \
+	}
+#define KEYS_COUNTED(...) \
+	{ \
+		0 \
+	}
+#define KEYS_ANYWHERE \
+	{ \
+		0 \
+	}
+#include "../../../proxy/wire/commands.inc"
+};
+
+TEST(a_plain_read_or_write_needs_no_session_whatever_its_words)
+{
+	static const char *const words[] = { "", " 5", " kill", " k block 0", " k on bcast" };
+	size_t count = sizeof(table) / sizeof(table[0]), ruled_out = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		if (session_may_be_needed(&table[i]) || strchr(table[i].name, '|') != NULL)
+			continue;
+		ruled_out++;
+		for (size_t w = 0; w < sizeof(words) / sizeof(words[0]); w++) {
+			char line[100];
+			snprintf(line, sizeof(line), "%s%s", table[i].name, words[w]);
+			read_words(line);
+			CHECK(!effect.may_block && !effect.needs_session);
+		}
+	}
+	CHECK(ruled_out > 100 && ruled_out < count - 40);
+}
+
 TEST_MAIN

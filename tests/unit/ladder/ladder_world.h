@@ -112,6 +112,7 @@ world_start(void)
 		.rules = &world.rules,
 		.deadlines = deadlines_new(base),
 		.metrics = &world.metrics,
+		.pool = pool_new(POOL_BLOCK_BYTES, POOL_KEEPS),
 		.random = 1,
 	};
 	world.context.flights = flights_new(&world.context);
@@ -165,6 +166,7 @@ world_stop(void)
 	links_free(world.context.links);
 	flights_free(world.context.flights);
 	deadlines_free(world.context.deadlines);
+	pool_free(world.context.pool);
 	mailbox_free(world.context.mailbox);
 	keeper_free(world.backends.keeper);
 	breaker_free(world.backends.redis);

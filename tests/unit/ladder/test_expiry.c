@@ -9,17 +9,21 @@
 #define WALL_MS 1700000000000
 
 static struct slice argv[16];
+static size_t argc;
 
 static struct key_expiry
 expiry_of_text(const char *text)
 {
 	static char copy[256];
-	size_t argc = 0;
 
+	argc = 0;
 	snprintf(copy, sizeof(copy), "%s", text);
 	for (char *word = strtok(copy, " "); word != NULL; word = strtok(NULL, " "))
 		argv[argc++] = slice_of(word);
-	return expiry_of(argv, argc, NOW_MS, WALL_MS);
+	struct key_expiry expiry = expiry_of(argv, argc, NOW_MS, WALL_MS);
+	/* Who has asked that first would not have asked in vain. */
+	CHECK(expiry_is_set(argv, argc) || expiry.kind == EXPIRY_NONE);
+	return expiry;
 }
 
 TEST(a_time_from_now_counts_from_when_the_command_runs)
@@ -97,6 +101,17 @@ TEST(a_renamed_or_copied_key_takes_what_is_known_of_the_other)
 		CHECK_INT(at_ms[0], NOW_MS + 50);
 		CHECK_INT(cache_known_expiries(cache, SLICE("key"), NOW_MS + 50, at_ms), 0);
 		cache_free(cache);
+	}
+}
+
+TEST(most_writes_need_no_clock)
+{
+	static const char *const texts[] = { "SET key v", "INCR key", "LPUSH key a b", "DEL key",
+		"HSET key f v", "GETEX key", "SETEX key" };
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		CHECK_INT(expiry_of_text(texts[i]).kind, EXPIRY_NONE);
+		CHECK(!expiry_is_set(argv, argc));
 	}
 }
 

@@ -132,14 +132,14 @@ TEST(a_flight_opened_during_a_write_is_not_joined)
 {
 	struct reader first, second;
 	world_start();
-	cache_write_begin(world.backends.cache, SLICE("k"));
+	cache_write_begin(world.backends.cache, SLICE("k"), cache_hash(SLICE("k")));
 	ask(&first, "k");
 	ask(&second, "k");
 	world_await_asked("GET k;GET k;");
 	fake_say(&world.fake, "$1\r\na\r\n$1\r\nb\r\n");
 	AWAIT(second.ended > 0);
 	CHECK_TEXT(world_memory("k"), "-");
-	cache_write_end(world.backends.cache, SLICE("k"));
+	cache_write_end(world.backends.cache, SLICE("k"), cache_hash(SLICE("k")));
 	world_stop();
 }
 

@@ -803,14 +803,14 @@ TEST(no_fill_is_kept_while_a_write_is_under_way)
 	struct cache *cache = roomy();
 	struct cache_lease before = cache_lease(cache, SLICE("k"));
 	fill(cache, "k", "old");
-	cache_write_begin(cache, SLICE("k"));
+	cache_write_begin(cache, SLICE("k"), cache_hash(SLICE("k")));
 	CHECK_TEXT(text_of(cache, "k"), "-");
 	struct cache_lease during = cache_lease(cache, SLICE("k"));
 	CHECK(during.is_void);
 	CHECK(!cache_lease_holds(cache, SLICE("k"), &during));
 	CHECK(!fill_under(cache, "k", &before, value_of("old")));
 	CHECK(!fill_under(cache, "k", &during, value_of("old")));
-	cache_write_end(cache, SLICE("k"));
+	cache_write_end(cache, SLICE("k"), cache_hash(SLICE("k")));
 	/* Asked during the write: it may still be the old value. */
 	CHECK(!fill_under(cache, "k", &before, value_of("old")));
 	CHECK(!fill_under(cache, "k", &during, value_of("old")));
@@ -822,11 +822,11 @@ TEST(no_fill_is_kept_while_a_write_is_under_way)
 TEST(two_writes_at_once_need_both_their_ends)
 {
 	struct cache *cache = roomy();
-	cache_write_begin(cache, SLICE("k"));
-	cache_write_begin(cache, SLICE("k"));
-	cache_write_end(cache, SLICE("k"));
+	cache_write_begin(cache, SLICE("k"), cache_hash(SLICE("k")));
+	cache_write_begin(cache, SLICE("k"), cache_hash(SLICE("k")));
+	cache_write_end(cache, SLICE("k"), cache_hash(SLICE("k")));
 	CHECK(!fill(cache, "k", "old"));
-	cache_write_end(cache, SLICE("k"));
+	cache_write_end(cache, SLICE("k"), cache_hash(SLICE("k")));
 	CHECK(fill(cache, "k", "new"));
 	cache_free(cache);
 }
@@ -834,10 +834,10 @@ TEST(two_writes_at_once_need_both_their_ends)
 TEST(a_late_end_of_a_write_keeps_what_was_put_since)
 {
 	struct cache *cache = roomy();
-	cache_write_begin(cache, SLICE("k"));
+	cache_write_begin(cache, SLICE("k"), cache_hash(SLICE("k")));
 	put(cache, "k", "acknowledged");
 	struct cache_lease during = cache_lease(cache, SLICE("k"));
-	cache_write_end_late(cache, SLICE("k"));
+	cache_write_end_late(cache, cache_hash(SLICE("k")));
 	CHECK_TEXT(text_of(cache, "k"), "acknowledged");
 	CHECK(!fill_under(cache, "k", &during, value_of("old")));
 	CHECK(fill(cache, "k", "new"));
@@ -848,8 +848,8 @@ TEST(a_late_end_voids_a_lease_from_before_the_write)
 {
 	struct cache *cache = roomy();
 	struct cache_lease before = cache_lease(cache, SLICE("k"));
-	cache_write_begin(cache, SLICE("k"));
-	cache_write_end_late(cache, SLICE("k"));
+	cache_write_begin(cache, SLICE("k"), cache_hash(SLICE("k")));
+	cache_write_end_late(cache, cache_hash(SLICE("k")));
 	CHECK(!fill_under(cache, "k", &before, value_of("old")));
 	cache_free(cache);
 }
@@ -857,10 +857,10 @@ TEST(a_late_end_voids_a_lease_from_before_the_write)
 TEST(a_put_during_a_write_is_kept_until_its_end)
 {
 	struct cache *cache = roomy();
-	cache_write_begin(cache, SLICE("k"));
+	cache_write_begin(cache, SLICE("k"), cache_hash(SLICE("k")));
 	put(cache, "k", "mine");
 	CHECK_TEXT(text_of(cache, "k"), "mine");
-	cache_write_end(cache, SLICE("k"));
+	cache_write_end(cache, SLICE("k"), cache_hash(SLICE("k")));
 	CHECK_TEXT(text_of(cache, "k"), "-");
 	cache_free(cache);
 }
@@ -1031,8 +1031,8 @@ TEST(a_lease_of_a_key_is_that_of_its_variants)
 	struct cache *cache = roomy();
 	struct cache_lease lease = cache_lease(cache, SLICE("k"));
 	struct cache_value value = value_of("5");
-	cache_write_begin(cache, SLICE("k"));
-	cache_write_end(cache, SLICE("k"));
+	cache_write_begin(cache, SLICE("k"), cache_hash(SLICE("k")));
+	cache_write_end(cache, SLICE("k"), cache_hash(SLICE("k")));
 	CHECK(!cache_fill_variant(cache, SLICE("k"), SLICE("STRLEN k"), &lease, &value));
 	cache_value_release(&value);
 	CHECK_TEXT(variant_of(cache, "k", "STRLEN k"), "-");
@@ -1359,9 +1359,9 @@ fetch_one(int which, struct slice key)
 static void
 write_one(int which, struct slice key)
 {
-	cache_write_begin(shared, key);
+	cache_write_begin(shared, key, cache_hash(key));
 	truth[which]++;
-	cache_write_end(shared, key);
+	cache_write_end(shared, key, cache_hash(key));
 }
 
 static void *
