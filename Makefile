@@ -120,7 +120,7 @@ $(BUILD)/bench/load: tests/bench/load.c tests/bench/traffic.c tests/bench/traffi
 	@echo "link $@"
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -o $@ $(filter %.c,$^) -lm
 
-## instructions: what a hit and a forwarded SET cost, counted by valgrind; fails when it has grown by more than 5 %
+## instructions: what a request costs, counted by valgrind; fails when it has grown by more than 5 %
 instructions:
 	@deploy/deps.sh test
 	@$(MAKE) --no-print-directory -j2 $(BINARY)

@@ -1,6 +1,7 @@
 /* See cache.h: finding one key, the path of every hit. */
 #include "store/cache_table.h"
 
+#define COPIED_BYTES 4096  /* larger values are handed over by reference */
 #define REFRESH_MIN_HITS 2 /* a key read once need not be kept warm */
 
 static enum cache_find
@@ -152,7 +153,7 @@ read_at(const struct cache *cache, struct shard *shard, uint32_t place, int64_t 
 	reading->should_refresh =
 	    is_first_to_refresh(entry, entry_refresh_at(entry, fresh_until_ms), now_ms);
 	struct slice bytes = entry_bytes_of(entry);
-	if (bytes.len > INLINE_BYTES) {
+	if (bytes.len > COPIED_BYTES) {
 		reading->bytes = entry_blob(entry);
 		return CACHE_READ_BLOB;
 	}

@@ -109,8 +109,7 @@ write_chunk(struct writer *writer, size_t len, bool is_last)
 static void
 write_portion(struct writer *writer)
 {
-	/* An empty key may be the only one. */
-	const char *at = buf_len(&writer->keys) > 0 ? buf_slice(&writer->keys).at : "";
+	const char *at = buf_slice(&writer->keys).at;
 
 	for (size_t i = 0; i < writer->count; i++) {
 		struct cache_entry *entry = &writer->entries[i];
