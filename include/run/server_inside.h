@@ -16,6 +16,7 @@ typedef struct ssl_ctx_st SSL_CTX;
 struct admin;
 struct event;
 struct event_base;
+struct giveback;
 struct listener;
 struct notify;
 struct snapshot;
@@ -29,6 +30,7 @@ struct server {
 	SSL_CTX *tls; /* of clients to come, on the port; NULL: plain */
 	struct admin *admin;
 	struct notify *notify;
+	struct giveback *giveback;
 
 	/* The newest first; the others stay, for requests that began under them. */
 	struct rules_age {

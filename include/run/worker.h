@@ -25,6 +25,8 @@ void worker_add_client(struct worker *worker, int fd, int64_t id, const struct p
     struct tls_stream *tls);
 void worker_set_rules(struct worker *worker, const struct rules *rules);
 void worker_redis_changed(struct worker *worker);
+/* Frees a block, so that its heap shrinks: see giveback.h. */
+void worker_give_back(struct worker *worker);
 /* Asks it to turn its loop once. False: it has not done so since the last time.
  * Main thread, while it is started and does not drain. */
 MUST_CHECK bool worker_poke(struct worker *worker);

@@ -4,12 +4,14 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "base/held.h"
 
 struct blob *
 blob_make(size_t len)
 {
 	struct blob *blob = alloc(sizeof(*blob) + len);
 
+	held_add(sizeof(*blob) + len);
 	atomic_init(&blob->refs, 1);
 	blob->len = (uint32_t)len;
 	return blob;
@@ -36,6 +38,8 @@ void
 blob_unref(struct blob *blob)
 {
 	/* acq_rel: what others read of it happened before it is freed. */
-	if (blob != NULL && atomic_fetch_sub_explicit(&blob->refs, 1, memory_order_acq_rel) == 1)
-		free(blob);
+	if (blob == NULL || atomic_fetch_sub_explicit(&blob->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	held_sub(sizeof(*blob) + blob->len);
+	free(blob);
 }

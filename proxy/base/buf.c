@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "base/held.h"
 
 #define FIRST_BYTES 256
 
@@ -29,6 +30,8 @@ buf_grow(struct buf *buf, size_t room)
 	char *at = alloc(size);
 	if (len > 0)
 		memcpy(at, buf->at + buf->start, len);
+	held_add(size);
+	held_sub(buf->size);
 	free(buf->at);
 	*buf = (struct buf){ at, 0, len, size };
 	return buf->at + buf->end;
@@ -70,6 +73,7 @@ buf_reset(struct buf *buf)
 void
 buf_free(struct buf *buf)
 {
+	held_sub(buf->size);
 	free(buf->at);
 	*buf = BUF_EMPTY;
 }

@@ -22,6 +22,7 @@
 #include "ladder/keeper.h"
 #include "ladder/limits.h"
 #include "ladder/warm.h"
+#include "run/giveback.h"
 #include "run/notify.h"
 #include "run/preflight.h"
 #include "run/restore.h"
@@ -326,6 +327,7 @@ free_all(struct server *server)
 	free(server->census.clients_given);
 	admin_free(server->admin);
 	notify_free(server->notify);
+	giveback_free(server->giveback);
 	for (int i = 0; i < MAX_SIGNALS; i++) {
 		if (server->signals[i] != NULL)
 			event_free(server->signals[i]);
@@ -370,6 +372,7 @@ set_up(struct server *server, char *error, size_t size, int *code)
 		return false;
 	make_backends(server);
 	make_workers(server);
+	server->giveback = giveback_new(server->base, server->workers, server->census.worker_count);
 	server->notify = notify_new(server->base, &server->census, server->workers);
 	catch_signals(server);
 	if (!start_listening(server, error, size) || !start_threads(server, error, size))

@@ -18,8 +18,9 @@
 #include "ladder/keeper.h"
 #include "upstream/resolve.h"
 
-#define DRAIN_LOOK_MS 10 /* how often a draining worker looks whether it is done */
-#define GOODBYE_MS 200   /* for clients to hang up themselves, once all is sent */
+#define DRAIN_LOOK_MS 10           /* how often a draining worker looks whether it is done */
+#define GIVE_BACK_BYTES (64 << 10) /* from so many on, glibc looks at its heap's free end */
+#define GOODBYE_MS 200             /* for clients to hang up themselves, once all is sent */
 
 struct worker {
 	pthread_t thread;
@@ -208,6 +209,19 @@ void
 worker_redis_changed(struct worker *worker)
 {
 	post(worker, (struct worker_letter){ .fd = -1 }, on_redis_changed);
+}
+
+static void
+on_give_back(struct letter *letter)
+{
+	free(letter);
+	free(alloc(GIVE_BACK_BYTES));
+}
+
+void
+worker_give_back(struct worker *worker)
+{
+	post(worker, (struct worker_letter){ .fd = -1 }, on_give_back);
 }
 
 static void

@@ -20,6 +20,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "base/held.h"
 #include "store/cache_inside.h"
 
 #define SEGMENT_BYTES 32768
@@ -57,6 +58,7 @@ new_segment(struct arena *arena, uint32_t size)
 	uint32_t index = unused_segment(arena);
 
 	arena->segments[index] = (struct segment){ alloc(size), size, START, 0 };
+	held_add(size);
 	return index;
 }
 
@@ -95,6 +97,7 @@ arena_give(struct arena *arena, uint32_t place, uint32_t size)
 	arena->dead -= segment->used - START;
 	segment->used = START;
 	if (index != arena->open) {
+		held_sub(segment->size);
 		free(segment->at);
 		*segment = (struct segment){ 0 };
 	}

@@ -15,6 +15,7 @@ import pytest
 
 import resp
 from processes import eventually
+from sidecar import slowness
 
 MANY = int(os.environ.get("SIDECAR_TEST_CONNECTIONS") or 2000)
 
@@ -157,3 +158,67 @@ def test_beyond_max_clients_each_is_told_and_counted_and_the_places_come_back(st
         for client in clients:
             client.close()
         eventually(lambda: sidecar.metric("sidecar_clients") == 0)
+
+
+# What they leave behind
+
+needs_plain_memory = pytest.mark.skipif(slowness() > 1, reason="a sanitizer's memory is not the program's")
+SPARE = 6 << 20  # that may come and go: pages half used, a worker's own buffers
+
+
+def settled_bytes(sidecar, limit):
+    """Resident memory once it is below the limit, or at last."""
+    until = time.monotonic() + 10
+    while sidecar.memory_bytes() >= limit and time.monotonic() < until:
+        time.sleep(0.1)
+    return sidecar.memory_bytes()
+
+
+@needs_plain_memory
+def test_a_connection_costs_next_to_nothing_and_gives_back_what_it_took(redis, start_sidecar, crowd):
+    sidecar = start_sidecar(redis={"url": redis.url, "timeout": "60s"}, cache={"keys": "!*"})
+    redis.call("SET", "value", "v" * 1000)
+    empty = sidecar.memory_bytes()
+    clients = crowd(sidecar, MANY, receive_buffer=4096)
+    ask_all(clients)
+    idle = sidecar.memory_bytes()
+    assert idle - empty < MANY * 600 + (1 << 20), f"{(idle - empty) / MANY:.0f} bytes each"
+
+    # Half a command of 60 KB from each.
+    request = resp.encode("SET", "large", "x" * 60_000)
+    for client in clients:
+        client.sendall(request[:50_000])
+    most = MANY * 50_000
+    eventually(lambda: sidecar.memory_bytes() - idle > most * 0.8, what="the halves in memory")
+    assert sidecar.memory_bytes() - idle < most * 2 + SPARE
+    for client in clients:
+        client.sendall(request[50_000:])
+    for client in clients:
+        assert read_exactly(client, 5) == b"+OK\r\n"
+
+    # Many replies at a time that have to wait for each other, read slowly.
+    count = 100
+    answer = b"$1000\r\n" + b"v" * 1000 + b"\r\n"
+    for client in clients:
+        client.sendall(resp.encode("GET", "value") * count)
+    for client in clients:
+        assert read_exactly(client, count * len(answer)) == answer * count
+    left = settled_bytes(sidecar, idle + SPARE) - idle
+    assert left < SPARE, f"{left >> 20} MB stay resident"
+    ask_all(clients)
+
+
+@needs_plain_memory
+def test_what_is_dropped_from_memory_is_given_back(redis, start_sidecar):
+    sidecar = start_sidecar(redis={"url": redis.url}, cache={"max_memory": "256mb"})
+    before = sidecar.memory_bytes()
+    with redis.client(timeout=20) as client:
+        for at in range(0, 60_000, 1000):
+            client.pipeline([("SET", f"k:{number}", "v" * 1000) for number in range(at, at + 1000)])
+    client = sidecar.client(timeout=20)
+    for at in range(0, 60_000, 1000):
+        client.pipeline([("GET", f"k:{number}") for number in range(at, at + 1000)])
+    assert sidecar.memory_bytes() - before > 40 << 20
+    assert client.call("SIDECAR", "FLUSH") > 40_000
+    left = settled_bytes(sidecar, before + 2 * SPARE) - before
+    assert left < 2 * SPARE, f"{left >> 20} MB stay resident"
