@@ -26,7 +26,9 @@ void preflight_say_certificate(SSL_CTX *tls);
 /* Where the backends are; and which settings ask for something that this
  * version does not do. */
 void preflight_say(const struct settings *settings, const struct preflight *preflight);
-/* Raises the limit of open descriptors as far as clients need and may have. */
-void preflight_descriptors(int64_t max_clients);
+/* Raises the limit of open descriptors as far as clients need and may have;
+ * returns how many of them there is room for. Some descriptors are kept back:
+ * without one neither a backend can be reached nor the admin port. */
+int64_t preflight_descriptors(int64_t max_clients);
 
 #endif

@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <event2/buffer.h>
+#include <event2/event.h>
 #include <event2/http.h>
+#include <event2/listener.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -18,6 +20,7 @@
 #define MAX_BODY_BYTES 4096
 #define MAX_HEADERS_BYTES 16384
 #define TIMEOUT_S 10
+#define PAUSE_MS 100       /* when descriptors have run out */
 #define KEYS_EVERY_MS 5000 /* however many pages are open */
 
 struct admin {
@@ -139,6 +142,37 @@ on_other(struct evhttp_request *request, void *arg)
 	evhttp_send_error(request, HTTP_NOTFOUND, NULL);
 }
 
+static void
+on_resume(evutil_socket_t fd, short what, void *listener)
+{
+	(void)fd, (void)what;
+	evconnlistener_enable(listener);
+}
+
+/* Who waits to be let in would keep the loop turning and turning. */
+static void
+on_accept_error(struct evconnlistener *listener, void *arg)
+{
+	struct timeval pause = { 0, PAUSE_MS * 1000 };
+
+	(void)arg; /* evhttp's */
+	evconnlistener_disable(listener);
+	event_base_once(evconnlistener_get_base(listener), -1, EV_TIMEOUT, on_resume, listener,
+	    &pause);
+}
+
+static bool
+admin_listen(struct admin *admin, const char *address, int port)
+{
+	struct evhttp_bound_socket *bound =
+	    evhttp_bind_socket_with_handle(admin->http, address, (ev_uint16_t)port);
+
+	if (bound != NULL)
+		evconnlistener_set_error_cb(evhttp_bound_socket_get_listener(bound),
+		    on_accept_error);
+	return bound != NULL;
+}
+
 struct admin *
 admin_new(struct event_base *base, const struct census *census, const char *address, int port,
     char *error, size_t error_size)
@@ -161,7 +195,7 @@ admin_new(struct event_base *base, const struct census *census, const char *addr
 	evhttp_set_cb(admin->http, "/status.json", on_status, admin);
 	evhttp_set_gencb(admin->http, on_other, admin);
 	errno = 0;
-	if (evhttp_bind_socket(admin->http, address, (ev_uint16_t)port) != 0) {
+	if (!admin_listen(admin, address, port)) {
 		snprintf(error, error_size, "[admin] %s:%d: %s", address, port,
 		    errno != 0 ? strerror(errno) : "cannot listen there");
 		admin_free(admin);

@@ -93,21 +93,25 @@ preflight_say(const struct settings *settings, const struct preflight *preflight
 		log_warn("no Postgres is configured ([postgres] url)");
 }
 
-/* Some descriptors are not ours to give; the rest bounds the clients. */
-void
+int64_t
 preflight_descriptors(int64_t max_clients)
 {
-	struct rlimit limit;
+	struct rlimit limit, raised;
 	rlim_t wanted = (rlim_t)max_clients + SPARE_DESCRIPTORS;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted)
-		return;
-	limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
-	if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
-		return;
-	if (limit.rlim_cur < wanted)
-		log_warn("[listen] max_clients: %lld clients need %llu descriptors, the limit is "
-			 "%llu: more connections than that will wait",
-		    (long long)max_clients, (unsigned long long)wanted,
-		    (unsigned long long)limit.rlim_cur);
+		return max_clients;
+	raised = limit;
+	raised.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+	if (setrlimit(RLIMIT_NOFILE, &raised) == 0)
+		limit = raised;
+	if (limit.rlim_cur >= wanted)
+		return max_clients;
+	rlim_t half = limit.rlim_cur / 2;
+	rlim_t room = limit.rlim_cur - (half < SPARE_DESCRIPTORS ? half : SPARE_DESCRIPTORS);
+	log_warn("[listen] max_clients: %lld clients need %llu descriptors, the limit is %llu: "
+		 "%llu are let in",
+	    (long long)max_clients, (unsigned long long)wanted, (unsigned long long)limit.rlim_cur,
+	    (unsigned long long)room);
+	return (int64_t)room < max_clients ? (int64_t)room : max_clients;
 }

@@ -126,7 +126,7 @@ add_client(struct server *server, int fd, const struct peer *peer, SSL_CTX *cont
 {
 	struct census *census = &server->census;
 
-	if (census_clients(census) >= server_settings(server)->listen.max_clients) {
+	if (census_clients(census) >= server->most_clients) {
 		counter_add(&census->clients_refused, 1);
 		refuse_client(fd, context == NULL);
 		return;
@@ -367,7 +367,7 @@ set_up(struct server *server, char *error, size_t size, int *code)
 	server->tls = found.tls;
 	server->backends.redis_target = found.redis_target;
 	server->backends.has_postgres = found.has_postgres;
-	preflight_descriptors(server_settings(server)->listen.max_clients);
+	server->most_clients = preflight_descriptors(server_settings(server)->listen.max_clients);
 	if (!make_journal(server, error, size))
 		return false;
 	make_backends(server);

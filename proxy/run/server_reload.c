@@ -137,6 +137,7 @@ put_in_place(struct server *server, struct settings *settings)
 	breaker_set_policy(server->backends.postgres, &policy);
 	cache_set_limits(server->backends.cache, &limits);
 	snapshot_set_every(server->snapshot, settings->snapshot.every_ms);
+	server->most_clients = preflight_descriptors(settings->listen.max_clients);
 	limits_set(server->backends.limits, settings->limits.per_user, settings->limits.per_ip);
 	keeper_set_rules(server->backends.keeper, &server->rules->rules);
 	for (size_t i = 0; i < server->census.worker_count; i++)

@@ -222,3 +222,56 @@ def test_what_is_dropped_from_memory_is_given_back(redis, start_sidecar):
     assert client.call("SIDECAR", "FLUSH") > 40_000
     left = settled_bytes(sidecar, before + 2 * SPARE) - before
     assert left < 2 * SPARE, f"{left >> 20} MB stay resident"
+
+
+# Out of descriptors
+
+
+def busy_share(sidecar, seconds=0.5):
+    """Of one core, while nobody asks it for anything."""
+    def spent():
+        with open(f"/proc/{sidecar.pid}/stat") as file:
+            fields = file.read().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    before, started = spent(), time.monotonic()
+    time.sleep(seconds)
+    return (spent() - before) / (time.monotonic() - started)
+
+
+def test_descriptors_are_kept_back_for_backends_and_the_admin_port(redis, pgbouncer, plans, start_sidecar, crowd):
+    sidecar = start_sidecar(prefix=["prlimit", "--nofile=120"], redis={"url": redis.url},
+                            postgres={"url": pgbouncer.url})
+    assert sidecar.log_lines("max_clients", "the limit is 120", "60 are let in")
+    eventually(lambda: sidecar.metric("sidecar_clients") == 0)
+    clients = crowd(sidecar, 60)
+    ask_all(clients)
+    for client in crowd(sidecar, 100):
+        answer = b"-ERR max number of clients reached\r\n"
+        assert read_exactly(client, len(answer)) == answer
+    ask_all(clients, resp.encode("GET", "plan:20"), b"$%d\r\n%s\r\n" % (
+        len(plans.bytes(20)), plans.bytes(20)))
+    assert sidecar.http("/healthz") == (200, "ok\n")
+    assert sidecar.metric("sidecar_connections_refused_total") >= 100
+
+
+def test_without_a_descriptor_newcomers_wait_quietly_and_the_rest_goes_on(redis, start_sidecar, crowd):
+    sidecar = start_sidecar(redis={"url": redis.url})
+    old = crowd(sidecar, 20)
+    ask_all(old)
+    eventually(lambda: sidecar.metric("sidecar_clients") == 20)
+    limits = resource.prlimit(sidecar.pid, resource.RLIMIT_NOFILE)
+    highest = max(int(number) for number in os.listdir(f"/proc/{sidecar.pid}/fd"))
+    resource.prlimit(sidecar.pid, resource.RLIMIT_NOFILE, (highest + 1, limits[1]))
+    waiting = crowd(sidecar, 30)
+    for client in waiting:
+        client.sendall(resp.encode("PING"))
+    with socket.create_connection(("127.0.0.1", sidecar.admin_port)) as scrape:
+        scrape.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+        eventually(lambda: sidecar.log_lines("accept:", "Too many open files"))
+        assert busy_share(sidecar) < 0.3, "it spins"
+        ask_all(old)
+        assert len(sidecar.log_lines("accept")) == 1, "once in ten seconds"
+        resource.prlimit(sidecar.pid, resource.RLIMIT_NOFILE, limits)
+        for client in waiting:
+            assert read_exactly(client, 7) == b"+PONG\r\n"
+        assert scrape.recv(100).startswith(b"HTTP/1.0 200")
