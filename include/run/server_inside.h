@@ -28,7 +28,7 @@ struct server {
 	struct event *signals[MAX_SIGNALS], *drain_timer;
 	struct listener *tcp, *local;
 	int64_t most_clients; /* of max_clients, those that there is room for */
-	SSL_CTX *tls; /* of clients to come, on the port; NULL: plain */
+	SSL_CTX *tls;         /* of clients to come, on the port; NULL: plain */
 	struct admin *admin;
 	struct notify *notify;
 	struct giveback *giveback;
