@@ -19,7 +19,7 @@ endif
 
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror
 CFLAGS_ALL = -std=c11 -D_GNU_SOURCE -DSIDECAR_VERSION='"$(VERSION)"' -Iinclude \
-	$(PACKAGE_CFLAGS) $(WARNINGS) $(OPTIMIZE) -fno-omit-frame-pointer -pthread $(CFLAGS)
+	$(PACKAGE_CFLAGS) $(WARNINGS) $(OPTIMIZE) -pthread $(CFLAGS)
 LIBS = $(PACKAGE_LIBS) -pthread -lm
 
 SOURCES := $(sort $(wildcard proxy/*/*.c))

@@ -73,10 +73,16 @@ __attribute__((format(printf, 2, 3))) void buf_printf(struct buf *buf, const cha
 /* Takes `len` bytes from the front. */
 void buf_take(struct buf *buf, size_t len);
 
-/* Empties it; keeps a small block for the next use. */
-void buf_reset(struct buf *buf);
-
 /* Gives everything back; the buffer may be used again. */
 void buf_free(struct buf *buf);
+
+/* Empties it; keeps a small block for the next use. */
+static inline void
+buf_reset(struct buf *buf)
+{
+	if (buf->size > BUF_KEEP_BYTES)
+		buf_free(buf);
+	buf->start = buf->end = 0;
+}
 
 #endif

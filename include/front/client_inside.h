@@ -58,8 +58,23 @@ struct client {
 	uint8_t waits_for; /* EV_READ, EV_WRITE or both, as registered */
 	enum client_state state;
 	bool is_dirty : 1, is_at_end : 1;
+	bool is_lone : 1;         /* among front->lone_gets */
 	bool waits_for_quiet : 1; /* its next command has to wait for all before it */
 	struct peer peer;
+};
+
+/*
+ * A GET that is all its client has sent. Up to LONE_GETS clients wait for each
+ * other within a turn of the loop, so that the memory of one's key is on its
+ * way while the others are read: see hits.c.
+ */
+#define LONE_GETS 16
+#define LONE_BYTES 256 /* longer ones are not worth it */
+struct lone_get {
+	struct client *client; /* NULL: it has gone */
+	struct slice bytes;    /* in front->in */
+	struct slice key;
+	uint64_t hash;
 };
 
 struct front {
@@ -83,7 +98,9 @@ struct front {
 	int64_t unlooked;        /* batches since */
 	int64_t paused_until_ms; /* CLIENT PAUSE; 0: not paused */
 	bool pauses_all;
-	char in[READ_BYTES];
+	struct lone_get lone_gets[LONE_GETS];
+	size_t lone_count, lone_bytes; /* the latter at the start of `in` */
+	char in[READ_BYTES + LONE_GETS * LONE_BYTES];
 	struct buf out;     /* replies to the client being handled */
 	struct buf nowhere; /* replies that it does not want */
 };
@@ -150,6 +167,29 @@ void slot_account(struct slot *slot);
 void client_on_event(evutil_socket_t fd, short what, void *arg);
 /* Handles what it has sent before. */
 void client_handle_received(struct client *client);
+/* Handles what has just come. */
+void client_handle_fresh(struct client *client, struct slice bytes);
+/* Sends the shared buffer; the socket's leftovers become the client's own.
+ * False: the client is gone. */
+MUST_CHECK bool client_send_shared(struct client *client);
+/* Nothing has changed that the event loop has to know: it is read, and that
+ * is all. */
+static inline bool
+client_is_at_rest(const struct client *client)
+{
+	return client->state == CLIENT_READING && client->waits_for == EV_READ &&
+	    !client->is_at_end && client->unfinished == NULL && client->redis == NULL &&
+	    client->tls == NULL;
+}
+/* So many batches have been handled, with so many hits. */
+void front_count_batches(struct front *front, int64_t batches, int64_t hits);
+
+/* ---- hits.c ---- */
+/* False: it is not a lone GET, and nothing has been done. Else it is answered
+ * by hits_answer_lone() at the latest; `bytes` are at the end of front->in. */
+MUST_CHECK bool hits_take_lone(struct client *client, struct slice bytes);
+void hits_answer_lone(struct front *front);
+void hits_forget_lone(struct client *client);
 /* Takes what the socket holds now; false: the connection is gone, or has never
  * come about. */
 MUST_CHECK bool client_receive_all(struct client *client);

@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 
 #include "base/slice.h"
+#include "base/socket_io.h"
 
 typedef struct ssl_ctx_st SSL_CTX;
 
@@ -50,14 +51,13 @@ MUST_CHECK bool tls_stream_finish(struct tls_stream *tls);
 static inline ssize_t
 stream_recv(int fd, struct tls_stream *tls, char *at, size_t size)
 {
-	return tls == NULL ? recv(fd, at, size, 0) : tls_stream_recv(tls, at, size);
+	return tls == NULL ? socket_recv(fd, at, size) : tls_stream_recv(tls, at, size);
 }
 
 static inline ssize_t
 stream_send(int fd, struct tls_stream *tls, struct slice bytes)
 {
-	return tls == NULL ? send(fd, bytes.at, bytes.len, MSG_NOSIGNAL)
-			   : tls_stream_send(tls, bytes);
+	return tls == NULL ? socket_send(fd, bytes.at, bytes.len) : tls_stream_send(tls, bytes);
 }
 
 static inline bool

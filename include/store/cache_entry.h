@@ -112,6 +112,15 @@ entry_key(const struct entry *entry)
 	return slice_make(entry->bytes + entry_extra_size(entry->form), len);
 }
 
+static inline bool
+entry_has_key(const struct entry *entry, struct slice key)
+{
+	if (entry->form == FORM_SHORT)
+		return entry->short_key_len == key.len &&
+		    memcmp(entry->bytes, key.at, key.len) == 0;
+	return slice_equal(entry_key(entry), key);
+}
+
 static inline struct slice
 entry_variant(const struct entry *entry)
 {
@@ -178,6 +187,14 @@ entry_is_fresh(const struct entry *entry, int64_t now_ms, int64_t *fresh_until_m
 }
 
 /* ---- bytes ---- */
+
+/* Not of a long entry; its key is so long. */
+static inline struct slice
+entry_short_value(const struct entry *entry, size_t key_len)
+{
+	return slice_make(entry->bytes + entry_extra_size(entry->form) + key_len,
+	    entry->inline_len);
+}
 
 /* The value's bytes, wherever they are; valid under the shard's lock. */
 static inline struct slice

@@ -89,9 +89,9 @@ table_guess(const struct shard *shard, uint64_t hash)
 	return slots != 0 ? home->places[__builtin_ctz(slots)] : NOWHERE;
 }
 
-/* The slot that holds the place of a key's first entry, or NULL. */
+/* The slot that holds the place of a key's first entry, and that entry; or NULL. */
 static inline uint32_t *
-table_find(const struct shard *shard, struct slice key, uint64_t hash)
+table_look_up(const struct shard *shard, struct slice key, uint64_t hash, struct entry **entry)
 {
 	struct bucket *buckets = table_buckets(shard);
 	uint8_t tag = table_tag(hash);
@@ -105,13 +105,22 @@ table_find(const struct shard *shard, struct slice key, uint64_t hash)
 		for (unsigned slots = table_slots_with(bucket, tag); slots != 0;
 		     slots &= slots - 1) {
 			uint32_t *slot = &bucket->places[__builtin_ctz(slots)];
-			if (slice_equal(entry_key(entry_at(shard, *slot)), key))
+			*entry = entry_at(shard, *slot);
+			if (entry_has_key(*entry, key))
 				return slot;
 		}
 		if (bucket->passed == 0)
 			break;
 	}
 	return NULL;
+}
+
+static inline uint32_t *
+table_find(const struct shard *shard, struct slice key, uint64_t hash)
+{
+	struct entry *entry;
+
+	return table_look_up(shard, key, hash, &entry);
 }
 
 void table_insert(struct shard *shard, uint64_t hash, uint32_t place);

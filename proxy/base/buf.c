@@ -63,14 +63,6 @@ buf_take(struct buf *buf, size_t len)
 }
 
 void
-buf_reset(struct buf *buf)
-{
-	if (buf->size > BUF_KEEP_BYTES)
-		buf_free(buf);
-	buf->start = buf->end = 0;
-}
-
-void
 buf_free(struct buf *buf)
 {
 	held_sub(buf->size);

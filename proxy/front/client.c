@@ -323,6 +323,7 @@ client_close(struct client *client)
 	close(client->fd);
 	leave_slots(client);
 	client_forget_dirty(client);
+	hits_forget_lone(client);
 	*(client->prev != NULL ? &client->prev->next : &front->clients) = client->next;
 	if (client->next != NULL)
 		client->next->prev = client->prev;
@@ -346,6 +347,7 @@ void
 front_drain(struct front *front)
 {
 	front->is_draining = true;
+	hits_answer_lone(front);
 	for (struct client *client = front->clients, *next; client != NULL; client = next) {
 		next = client->next;
 		if (client_is_endless(client)) {

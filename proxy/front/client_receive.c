@@ -97,40 +97,51 @@ handle_commands(struct client *client, struct slice bytes, struct request_progre
 	return at;
 }
 
-/* Sends the shared buffer; the socket's leftovers become the client's own.
- * False: the client is gone. */
+/* What the socket has not taken, with errno where `sent` is negative. */
 MUST_CHECK static bool
-send_shared(struct client *client)
+keep_unsent(struct client *client, ssize_t sent)
 {
 	struct front *front = client->front;
-	size_t sent = 0;
+	bool is_alive = sent >= 0 || errno == EAGAIN || errno == EINTR;
 
-	if (buf_len(&front->out) == 0)
-		return true;
-	bool is_alive =
-	    client_out_len(client) > 0 || client_send_bytes(client, buf_slice(&front->out), &sent);
-	if (is_alive && sent < buf_len(&front->out)) {
-		buf_take(&front->out, sent);
+	if (is_alive) {
+		buf_take(&front->out, sent > 0 ? (size_t)sent : 0);
 		buf_append_slice(&client_unfinished(client)->out, buf_slice(&front->out));
+	} else {
+		client_close(client);
 	}
 	buf_reset(&front->out);
 	return is_alive;
 }
 
+bool
+client_send_shared(struct client *client)
+{
+	struct front *front = client->front;
+	struct slice out = buf_slice(&front->out);
+
+	if (out.len == 0)
+		return true;
+	ssize_t n = client_out_len(client) == 0 ? stream_send(client->fd, client->tls, out) : 0;
+	if (n != (ssize_t)out.len)
+		return keep_unsent(client, n);
+	buf_reset(&front->out);
+	return true;
+}
+
 /* Each hit took at most as long as its batch; the clock is asked behind large
  * ones and now and then, which tells how long a batch takes, and keeps the
  * time of a long turn from growing old: a copy's valid_until is at stake. */
-static void
-count_batch(struct front *front, int64_t hits_before)
+void
+front_count_batches(struct front *front, int64_t batches, int64_t hits)
 {
-	int64_t hits = counter_get(&front->metrics->ladder.hits) - hits_before;
-
-	front->turn_batches++;
-	if (hits >= CLOCKED_HITS || front->unlooked++ % CLOCKED_EVERY == 0) {
+	front->turn_batches += batches;
+	front->unlooked += batches;
+	if (hits >= CLOCKED_HITS || front->unlooked >= CLOCKED_EVERY) {
 		int64_t now_us = clock_mono_us();
 		front->batch_took_us = (now_us - front->turn_us) / front->turn_batches;
 		front->turn_us = now_us;
-		front->turn_batches = 0;
+		front->turn_batches = front->unlooked = 0;
 	}
 	if (hits > 0)
 		histogram_add_many(&front->metrics->ladder.seconds[RUNG_MEMORY],
@@ -153,15 +164,6 @@ keep_rest(struct client *client, struct slice bytes, size_t handled, bool is_own
 		buf_append(&unfinished->in, bytes.at + handled, bytes.len - handled);
 }
 
-/* Nothing has changed that the event loop has to know. */
-static bool
-is_at_rest(const struct client *client)
-{
-	return client->state == CLIENT_READING && client->waits_for == EV_READ &&
-	    !client->is_at_end && client->unfinished == NULL && client->redis == NULL &&
-	    client->tls == NULL;
-}
-
 /* Handles what it has sent before, or what is in the shared buffer (`fresh`). */
 static void
 handle_batch(struct client *client, struct slice fresh)
@@ -180,12 +182,12 @@ handle_batch(struct client *client, struct slice fresh)
 	front->handling = NULL;
 	if (is_own || handled < bytes.len)
 		keep_rest(client, bytes, handled, is_own, &progress);
-	count_batch(front, hits_before);
+	front_count_batches(front, 1, counter_get(&front->metrics->ladder.hits) - hits_before);
 	/* An end with a whole command before it has been handled; half a command
 	 * will never be whole. */
 	if (client->is_at_end && client->state == CLIENT_READING)
 		client_finish(client);
-	if (send_shared(client) && !is_at_rest(client))
+	if (client_send_shared(client) && !client_is_at_rest(client))
 		client_settle(client);
 }
 
@@ -193,6 +195,12 @@ void
 client_handle_received(struct client *client)
 {
 	handle_batch(client, SLICE_NONE);
+}
+
+void
+client_handle_fresh(struct client *client, struct slice bytes)
+{
+	handle_batch(client, bytes);
 }
 
 /* -1: gone. Otherwise how many bytes came; 0 also for "none now". */
@@ -238,12 +246,32 @@ secure(struct client *client, ssize_t n)
 	return true;
 }
 
+/* The usual: nothing is under way. */
+static void
+read_at_rest(struct client *client)
+{
+	struct front *front = client->front;
+	/* Before it lies what others have sent in this turn. */
+	char *at = front->in + front->lone_bytes;
+	ssize_t n = socket_recv(client->fd, at, READ_BYTES);
+
+	if (n > 0 && hits_take_lone(client, slice_make(at, (size_t)n)))
+		return;
+	if (n < 0 && errno != EAGAIN && errno != EINTR) {
+		client_close(client);
+		return;
+	}
+	client->is_at_end = n == 0;
+	handle_batch(client, slice_make(at, n > 0 ? (size_t)n : 0));
+}
+
 static void
 on_readable(struct client *client)
 {
 	struct front *front = client->front;
 	bool has_rest = client_in_len(client) > 0;
-	char *at = has_rest ? buf_reserve(&client->unfinished->in, READ_BYTES) : front->in;
+	char *at = has_rest ? buf_reserve(&client->unfinished->in, READ_BYTES)
+			    : front->in + front->lone_bytes;
 	ssize_t n = receive(client, at, READ_BYTES);
 
 	if ((client->state == CLIENT_SECURING && !secure(client, n)) || n < 0 ||
@@ -257,7 +285,7 @@ on_readable(struct client *client)
 	}
 	if (has_rest)
 		buf_added(&client->unfinished->in, (size_t)n);
-	handle_batch(client, slice_make(front->in, has_rest ? 0 : (size_t)n));
+	handle_batch(client, slice_make(at, has_rest ? 0 : (size_t)n));
 }
 
 void
@@ -267,12 +295,14 @@ client_on_event(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	/* Writing first: it may free the client, and then nothing is read. */
-	if ((what & EV_CLOSED) != 0)
+	if (what == EV_READ && client_is_at_rest(client))
+		read_at_rest(client);
+	else if (what == EV_READ)
+		on_readable(client);
+	else if ((what & EV_CLOSED) != 0)
 		client_close(client);
 	else if ((what & EV_WRITE) != 0)
 		client_flush(client);
-	else if ((what & EV_READ) != 0)
-		on_readable(client);
 }
 
 bool

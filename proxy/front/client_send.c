@@ -134,6 +134,7 @@ client_flush(struct client *client)
 void
 front_flush(struct front *front)
 {
+	hits_answer_lone(front);
 	while (front->dirty != NULL) {
 		struct client *client = front->dirty;
 		client_forget_dirty(client);

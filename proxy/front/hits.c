@@ -4,6 +4,7 @@
  *   read [k1 k2 ... k32] -> hash -> prefetch -> answer, in order
  *
  * so that the memory of one key is on its way while the others are looked at.
+ * Clients that each have sent a lone GET are such a run together.
  */
 #include "front/hits.h"
 
@@ -40,24 +41,43 @@ refresh(struct client *client, struct slice key)
 	ladder_refresh(client->front->ladder, &question);
 }
 
-static inline const struct map *
-find_map(const struct front *front, struct slice key, struct slice *id)
+/* What is the same for all keys of a turn. */
+struct hit_rules {
+	const struct maps *maps; /* NULL: there are none */
+	bool keeps_all;
+	int64_t now_ms;
+};
+
+static inline struct hit_rules
+rules_of(struct front *front)
 {
 	const struct rules *rules = front->ladder->rules;
 
-	return rules->settings->map_count > 0 ? maps_find(rules->maps, key, id) : NULL;
+	return (struct hit_rules){
+		.maps = rules->settings->map_count > 0 ? rules->maps : NULL,
+		.keeps_all = ladder_may_keep_all(front->ladder),
+		.now_ms = front_now_ms(front),
+	};
+}
+
+static inline const struct map *
+find_map(const struct hit_rules *rules, struct slice key, struct slice *id)
+{
+	return rules->maps != NULL ? maps_find(rules->maps, key, id) : NULL;
 }
 
 /* False: memory cannot answer, and nothing was written. */
 static inline bool
-answer(struct client *client, const struct hit *hit, const struct map *map, int64_t now_ms,
-    struct buf *out)
+answer(struct client *client, const struct hit_rules *rules, const struct hit *hit,
+    const struct map *map, struct buf *out)
 {
+	struct ladder_context *ladder = client->front->ladder;
 	bool should_refresh;
 
-	if (map != NULL && map->settings->type == MAP_HASH)
+	if ((map != NULL && map->settings->type == MAP_HASH) ||
+	    (!rules->keeps_all && !ladder_may_keep(ladder, hit->key)))
 		return false;
-	if (!ladder_hit(client->front->ladder, hit->key, hit->hash, now_ms, out, &should_refresh))
+	if (!ladder_hit(ladder, hit->key, hit->hash, rules->now_ms, out, &should_refresh))
 		return false;
 	if (should_refresh)
 		refresh(client, hit->key);
@@ -67,15 +87,16 @@ answer(struct client *client, const struct hit *hit, const struct map *map, int6
 /* A GET, which may be one too many. One that memory cannot answer stays
  * counted: request_handle() does not count it again. */
 static inline bool
-answer_get(struct client *client, const struct hit *hit, int64_t now_ms, int64_t *hits)
+answer_get(struct client *client, const struct hit_rules *rules, const struct hit *hit,
+    int64_t *hits)
 {
 	struct front *front = client->front;
 	struct slice id = SLICE_NONE;
-	const struct map *map = find_map(front, hit->key, &id);
+	const struct map *map = find_map(rules, hit->key, &id);
 	bool counts = !client->peer.is_local || (map != NULL && map->settings->limit);
 
 	if (!counts || !limit_gate_refuses_get(client, map, id, hit->hash)) {
-		if (!answer(client, hit, map, now_ms, &front->out))
+		if (!answer(client, rules, hit, map, &front->out))
 			return false;
 		++*hits;
 	}
@@ -86,12 +107,13 @@ answer_get(struct client *client, const struct hit *hit, int64_t now_ms, int64_t
 
 /* One of several keys, which are counted already. */
 static inline bool
-answer_one_of_many(struct client *client, const struct hit *hit, int64_t now_ms, struct buf *out)
+answer_one_of_many(struct client *client, const struct hit_rules *rules, const struct hit *hit,
+    struct buf *out)
 {
 	struct slice id = SLICE_NONE;
-	const struct map *map = find_map(client->front, hit->key, &id);
+	const struct map *map = find_map(rules, hit->key, &id);
 
-	return answer(client, hit, map, now_ms, out);
+	return answer(client, rules, hit, map, out);
 }
 
 /* ---- GET, GET, GET ... ---- */
@@ -114,13 +136,14 @@ read_run(struct slice bytes, size_t at, struct hit *run)
 
 /* Whether a GET may be answered before it has been looked at more closely:
  * then its reply is the next one, and wanted. */
-static bool
+static inline bool
 is_plain(struct client *client)
 {
 	struct front *front = client->front;
 	const struct client_session *session = &client->session;
 
-	front_deny(front);
+	if (front->deny_of != client_settings(client)->commands.deny)
+		front_deny(front);
 	return session->is_authenticated && session->replies == REPLIES_ON &&
 	    client->redis == NULL && client->last == NULL && !front->denies_get;
 }
@@ -130,7 +153,7 @@ hits_take(struct client *client, struct slice bytes)
 {
 	struct front *front = client->front;
 	size_t output_limit = (size_t)client_settings(client)->listen.output_limit;
-	int64_t now_ms = front_now_ms(front);
+	struct hit_rules rules = rules_of(front);
 	struct hit run[RUN];
 	size_t at = 0, answered = 0, count, i;
 	int64_t hits = 0;
@@ -141,7 +164,7 @@ hits_take(struct client *client, struct slice bytes)
 		count = read_run(bytes, at, run);
 		prefetch(front->ladder->backends->cache, run, count);
 		for (i = 0; i < count && buf_len(&front->out) <= output_limit; i++) {
-			if (!answer_get(client, &run[i], now_ms, &hits))
+			if (!answer_get(client, &rules, &run[i], &hits))
 				break;
 			at = run[i].end;
 		}
@@ -155,12 +178,90 @@ hits_take(struct client *client, struct slice bytes)
 	return at;
 }
 
+/* ---- one GET of each of many clients ---- */
+
+bool
+hits_take_lone(struct client *client, struct slice bytes)
+{
+	struct front *front = client->front;
+	struct lone_get *lone = &front->lone_gets[front->lone_count];
+
+	if (bytes.len > LONE_BYTES || request_get(bytes, &lone->key) != bytes.len || bytes.len == 0)
+		return false;
+	lone->client = client;
+	lone->bytes = bytes;
+	lone->hash = cache_hash(lone->key);
+	cache_prefetch(front->ladder->backends->cache, lone->hash);
+	client->is_lone = true;
+	front->lone_bytes += bytes.len;
+	if (++front->lone_count == LONE_GETS)
+		hits_answer_lone(front);
+	return true;
+}
+
+/* True when memory has answered, or the client was refused. */
+static inline bool
+answer_lone(const struct lone_get *lone, const struct hit_rules *rules, int64_t *hits)
+{
+	struct client *client = lone->client;
+	struct hit hit = { lone->key, lone->hash, 0 };
+
+	client->is_lone = false;
+	if (!is_plain(client))
+		return false;
+	client->front->handling = client;
+	bool is_answered = answer_get(client, rules, &hit, hits);
+	client->front->handling = NULL;
+	if (!is_answered)
+		return false;
+	client->session.active_ds = (uint32_t)(rules->now_ms / 100);
+	client->session.last = client->front->get_info;
+	if (client_send_shared(client) && client->unfinished != NULL)
+		client_settle(client);
+	return true;
+}
+
+void
+hits_answer_lone(struct front *front)
+{
+	size_t count = front->lone_count;
+	int64_t hits = 0, answered = 0;
+
+	if (count == 0)
+		return;
+	struct hit_rules rules = rules_of(front);
+	for (size_t i = 0; i < count && count > 1; i++)
+		cache_prefetch_entry(front->ladder->backends->cache, front->lone_gets[i].hash);
+	for (size_t i = 0; i < count; i++) {
+		struct lone_get *lone = &front->lone_gets[i];
+		if (lone->client != NULL && answer_lone(lone, &rules, &hits))
+			answered++;
+		else if (lone->client != NULL)
+			client_handle_fresh(lone->client, lone->bytes);
+	}
+	front->lone_count = front->lone_bytes = 0;
+	ladder_count_hits(front->ladder, hits);
+	counter_add(&front->metrics->requests[REQUEST_READ], answered);
+	front_count_batches(front, answered, hits);
+}
+
+void
+hits_forget_lone(struct client *client)
+{
+	struct front *front = client->front;
+
+	for (size_t i = 0; i < front->lone_count && client->is_lone; i++) {
+		if (front->lone_gets[i].client == client)
+			front->lone_gets[i].client = NULL;
+	}
+}
+
 /* ---- MGET ---- */
 
 bool
 hits_take_many(struct client *client, const struct slice *keys, size_t count)
 {
-	int64_t now_ms = front_now_ms(client->front);
+	struct hit_rules rules = rules_of(client->front);
 	struct buf *out = client_reply(client);
 	size_t before = buf_len(out);
 	struct hit run[RUN];
@@ -174,7 +275,7 @@ hits_take_many(struct client *client, const struct slice *keys, size_t count)
 		}
 		prefetch(client->front->ladder->backends->cache, run, here);
 		for (size_t i = 0; i < here; i++) {
-			if (answer_one_of_many(client, &run[i], now_ms, out))
+			if (answer_one_of_many(client, &rules, &run[i], out))
 				continue;
 			out->end = out->start + before; /* as if nothing had been */
 			return false;

@@ -103,55 +103,85 @@ cache_prefetch_entry(const struct cache *cache, uint64_t hash)
 		__builtin_prefetch(at + i * LINE_BYTES);
 }
 
+static const char two_digits[] = "00010203040506070809101112131415161718192021222324"
+				 "25262728293031323334353637383940414243444546474849"
+				 "50515253545556575859606162636465666768697071727374"
+				 "75767778798081828384858687888990919293949596979899";
+
+static char *
+put_long_length(char *at, size_t len)
+{
+	char digits[20];
+	size_t count = 0;
+
+	for (; len > 0; len /= 10)
+		digits[count++] = (char)('0' + len % 10);
+	while (count > 0)
+		*at++ = digits[--count];
+	return at;
+}
+
+/* Decimal, as most lengths are written: without a loop. */
+static inline char *
+put_length(char *at, size_t len)
+{
+	if (len >= 1000)
+		return put_long_length(at, len);
+	if (len >= 100)
+		*at++ = (char)('0' + len / 100);
+	if (len < 10) {
+		*at = (char)('0' + len);
+		return at + 1;
+	}
+	memcpy(at, two_digits + len % 100 * 2, 2);
+	return at + 2;
+}
+
 /* "$<len>\r\n<bytes>\r\n", without printf. */
 static inline void
 append_bulk(struct buf *out, struct slice bytes)
 {
 	char *start = buf_reserve(out, bytes.len + 32), *at = start;
-	char digits[20];
-	size_t count = 0, rest = bytes.len;
 
-	do {
-		digits[count++] = (char)('0' + rest % 10);
-		rest /= 10;
-	} while (rest > 0);
-	*at++ = '$';
-	while (count > 0)
-		*at++ = digits[--count];
+	*at = '$';
+	at = put_length(at + 1, bytes.len);
 	memcpy(at, "\r\n", 2);
-	if (bytes.len > 0)
-		memcpy(at + 2, bytes.at, bytes.len);
+	memcpy(at + 2, bytes.at, bytes.len);
 	at += 2 + bytes.len;
 	memcpy(at, "\r\n", 2);
 	buf_added(out, (size_t)(at + 2 - start));
 }
 
-static bool
-is_fresh_long(const struct shard *shard, const struct entry *entry, int64_t now_ms)
-{
-	struct cache_value value;
-
-	entry_read(&shard->spans, entry, &value);
-	return judge(shard, &value, now_ms) == CACHE_FRESH;
-}
-
-/* With the lock held: the key's string, when it is fresh. */
+/* What nearly all hits are. With the lock held. */
 static inline enum cache_read
-read_at(const struct cache *cache, struct shard *shard, uint32_t place, int64_t now_ms,
-    struct buf *out, struct cache_reading *reading)
+read_short(const struct cache *cache, struct shard *shard, uint32_t place, struct entry *entry,
+    size_t key_len, int64_t now_ms, struct buf *out, struct cache_reading *reading)
 {
-	struct entry *entry = entry_at(shard, place);
-	int64_t fresh_until_ms = 0;
+	int64_t fresh_until_ms;
 
-	if (entry->kind != CACHE_STRING)
-		return CACHE_READ_NONE;
-	if (entry->form == FORM_LONG ? !is_fresh_long(shard, entry, now_ms)
-				     : !entry_is_fresh(entry, now_ms, &fresh_until_ms) ||
-		    entry_filled_ms(entry) < shard->trusted_from_ms)
+	if (entry->kind != CACHE_STRING || !entry_is_fresh(entry, now_ms, &fresh_until_ms) ||
+	    entry_filled_ms(entry) < shard->trusted_from_ms)
 		return CACHE_READ_NONE;
 	shard_touch(cache, shard, place, entry);
 	reading->should_refresh =
 	    is_first_to_refresh(entry, entry_refresh_at(entry, fresh_until_ms), now_ms);
+	append_bulk(out, entry_short_value(entry, key_len));
+	return CACHE_READ_BULK;
+}
+
+/* The same with what has odd times, a large value, or others of its key before it. */
+static enum cache_read
+read_long(const struct cache *cache, struct shard *shard, uint32_t place, int64_t now_ms,
+    struct buf *out, struct cache_reading *reading)
+{
+	struct entry *entry = entry_at(shard, place);
+	struct cache_value value;
+
+	entry_read(&shard->spans, entry, &value);
+	if (entry->kind != CACHE_STRING || judge(shard, &value, now_ms) != CACHE_FRESH)
+		return CACHE_READ_NONE;
+	shard_touch(cache, shard, place, entry);
+	reading->should_refresh = is_first_to_refresh(entry, value.refresh_at_ms, now_ms);
 	struct slice bytes = entry_bytes_of(entry);
 	if (bytes.len > COPIED_BYTES) {
 		reading->bytes = entry_blob(entry);
@@ -161,27 +191,23 @@ read_at(const struct cache *cache, struct shard *shard, uint32_t place, int64_t 
 	return CACHE_READ_BULK;
 }
 
-/* The value itself, of all that may be known of a key. */
-static inline uint32_t
-find_value(const struct shard *shard, struct slice key, uint64_t hash)
-{
-	const uint32_t *slot = table_find(shard, key, hash);
-
-	if (slot == NULL || entry_at(shard, *slot)->form != FORM_LONG)
-		return slot != NULL ? *slot : NOWHERE;
-	return shard_find(shard, key, SLICE_NONE, hash);
-}
-
 enum cache_read
 cache_read(struct cache *cache, struct slice key, uint64_t hash, int64_t now_ms, struct buf *out,
     struct cache_reading *reading)
 {
 	struct shard *shard = shard_lock(cache, hash);
-	uint32_t place = find_value(shard, key, hash);
+	struct entry *entry;
+	const uint32_t *slot = table_look_up(shard, key, hash, &entry);
+	enum cache_read read = CACHE_READ_NONE;
 
 	*reading = (struct cache_reading){ NULL, false };
-	enum cache_read read =
-	    place == NOWHERE ? CACHE_READ_NONE : read_at(cache, shard, place, now_ms, out, reading);
+	if (slot != NULL && entry->form != FORM_LONG) {
+		read = read_short(cache, shard, *slot, entry, key.len, now_ms, out, reading);
+	} else if (slot != NULL) {
+		uint32_t place = shard_find(shard, key, SLICE_NONE, hash);
+		if (place != NOWHERE)
+			read = read_long(cache, shard, place, now_ms, out, reading);
+	}
 	lock_give(&shard->lock);
 	return read;
 }

@@ -109,7 +109,8 @@ write_chunk(struct writer *writer, size_t len, bool is_last)
 static void
 write_portion(struct writer *writer)
 {
-	const char *at = buf_slice(&writer->keys).at;
+	/* A lone empty key has nowhere to point to. */
+	const char *at = buf_len(&writer->keys) > 0 ? buf_slice(&writer->keys).at : "";
 
 	for (size_t i = 0; i < writer->count; i++) {
 		struct cache_entry *entry = &writer->entries[i];

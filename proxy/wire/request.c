@@ -293,25 +293,43 @@ eight_bytes(const char *at)
 	return word;
 }
 
+/* Above 9: it is none. */
+static inline unsigned
+digit_at(const char *at)
+{
+	return (unsigned char)*at - (unsigned)'0';
+}
+
 size_t
 request_get(struct slice bytes, struct slice *key)
 {
 	/* The letters' case, and the first two digits or what else is there. */
 	static const char lower[8] = "   \0\0\0\0", all[8] = "\xff\xff\xff\xff\xff\xff\0";
-	int64_t len;
+	const char *at = bytes.at + 14;
+	size_t len;
 
-	/* "*2 $3 GET $1 k", each with its line break, is the shortest. */
+	/* "*2 $3 GET $1 k", each with its line break, is the shortest, and holds
+	 * all that is looked at before the key's length is known. */
 	if (bytes.len < 20 || eight_bytes(bytes.at) != eight_bytes("*2\r\n$3\r\n") ||
 	    ((eight_bytes(bytes.at + 8) | eight_bytes(lower)) & eight_bytes(all)) !=
 		eight_bytes("get\r\n$\0"))
 		return 0;
-	size_t digits = read_digits(bytes, 14, &len);
-	size_t at = 14 + digits + 2;
-	if (digits == 0 || digits > 3 || bytes.len < at + (size_t)len + 2 ||
-	    bytes.at[at - 2] != '\r')
+	unsigned first = digit_at(at), second = digit_at(at + 1), third = digit_at(at + 2);
+	if (first <= 9 && second <= 9 && at[2] == '\r') {
+		len = first * 10 + second;
+		at += 4;
+	} else if (first <= 9 && at[1] == '\r') {
+		len = first;
+		at += 3;
+	} else if (first <= 9 && second <= 9 && third <= 9 && at[3] == '\r') {
+		len = first * 100 + second * 10 + third;
+		at += 5;
+	} else {
 		return 0;
-	*key = slice_make(bytes.at + at, (size_t)len);
-	return at + (size_t)len + 2;
+	}
+	*key = slice_make(at, len);
+	size_t whole = (size_t)(at - bytes.at) + len + 2;
+	return whole <= bytes.len ? whole : 0;
 }
 
 void

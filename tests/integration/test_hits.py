@@ -3,9 +3,12 @@
 import os
 import random
 import signal
+import socket
+import struct
 
 import pytest
 
+import resp
 from processes import eventually
 from sidecar import slowness
 
@@ -176,3 +179,113 @@ def test_an_idle_connection_costs_little_and_gives_back_what_a_burst_took(redis,
     assert sidecar.metric("sidecar_clients") >= 1800
     for client in first + clients:
         client.close()
+
+
+def at_once(sidecar, sent):
+    """Each (client, bytes) is there before the sidecar looks: one turn of its loop."""
+    sidecar.stop()
+    for client, data in sent:
+        client.send_raw(data)
+    sidecar.cont()
+
+
+def test_many_clients_in_one_turn_get_each_its_own_answer(sidecar, redis):
+    """Hits wait for each other within a turn: what is asked beside them is not mixed up with them."""
+    values = plain(60, size=3)
+    fill(sidecar, redis, values)
+    clients = [sidecar.client() for _ in range(60)]
+    try:
+        for turn in range(5):
+            sent, expected = [], []
+            for number, client in enumerate(clients):
+                key = f"k:{(number * 7 + turn) % 60}"
+                words, answer = {
+                    0: (("GET", f"none:{turn}"), [None]),
+                    1: (("SET", f"other:{number}", "x"), ["OK"]),
+                    2: (("MGET", key, "none"), [[values[key], None]]),
+                    3: (("ECHO", "e"), [b"e"]),
+                }.get(number % 11, (("GET", key), [values[key]]))
+                data = resp.encode(*words)
+                if number % 11 == 4:
+                    data, answer = data * 3, answer * 3
+                if number % 11 == 5:
+                    data = data[:-4]
+                sent.append((client, data))
+                expected.append((answer, resp.encode(*words)[len(data):] if number % 11 == 5 else b""))
+            at_once(sidecar, sent)
+            for client, (answers, rest) in zip(clients, expected):
+                if rest:
+                    client.send_raw(rest)
+                assert [client.read() for _ in answers] == answers
+    finally:
+        for client in clients:
+            client.close()
+
+
+def reset(client):
+    client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.socket.close()
+
+
+def test_clients_that_go_within_the_turn_take_nobody_along(sidecar, redis):
+    """A reset, a half close and CLIENT KILL, all between the GET and its answer."""
+    values = plain(40, size=3)
+    fill(sidecar, redis, values)
+    clients = [sidecar.client() for _ in range(40)]
+    ids = [client.call("CLIENT", "ID") for client in clients]
+    sidecar.stop()
+    for number, client in enumerate(clients):
+        if number == 15:
+            client.send_raw(b"".join(resp.encode("CLIENT", "KILL", "ID", str(ids[other]))
+                                     for other in (3, 30)))
+            continue
+        client.send_raw(resp.encode("GET", f"k:{number}"))
+        if number % 10 == 7:
+            reset(client)
+        elif number % 10 == 8:
+            client.half_close()
+    sidecar.cont()
+    assert [clients[15].read(), clients[15].read()] == [1, 1]
+    for number, client in enumerate(clients):
+        if number in (3, 30):
+            assert client.is_closed_within(3)
+        elif number % 10 != 7 and number != 15:
+            assert client.read() == values[f"k:{number}"]
+    for number in (8, 18, 28, 38):
+        assert clients[number].is_closed_within(3)
+    for client in clients:
+        client.close()
+    with sidecar.client() as client:
+        assert client.call("GET", "k:1") == values["k:1"]
+    eventually(lambda: sidecar.metric("sidecar_clients") == 0, 5, what="all have gone")
+
+
+def test_a_drain_answers_who_is_waiting_in_its_turn(sidecar, redis):
+    values = plain(30, size=3)
+    fill(sidecar, redis, values)
+    clients = [sidecar.client() for _ in range(30)]
+    sidecar.stop()
+    for number, client in enumerate(clients):
+        client.send_raw(resp.encode("GET", f"k:{number}"))
+    os.kill(sidecar.pid, signal.SIGTERM)
+    sidecar.cont()
+    for number, client in enumerate(clients):
+        assert client.read() == values[f"k:{number}"]
+        assert client.is_closed_within(5)
+        client.close()
+
+
+def test_hits_of_one_turn_count_each(sidecar, redis):
+    values = plain(20, size=3)
+    fill(sidecar, redis, values)
+    clients = [sidecar.client() for _ in range(20)]
+    before = sidecar.metrics()
+    at_once(sidecar, [(client, resp.encode("GET", f"k:{number}")) for number, client in enumerate(clients)])
+    for number, client in enumerate(clients):
+        assert client.read() == values[f"k:{number}"]
+        client.close()
+    after = sidecar.metrics()
+    for name, labels in (("sidecar_cache_hits_total", {}), ("sidecar_requests_total", {"class": "read"}),
+                         ("sidecar_answers_total", {"rung": "memory"}),
+                         ("sidecar_request_seconds_count", {"rung": "memory"})):
+        assert after.sum(name, **labels) - before.sum(name, **labels) == 20, name
