@@ -102,7 +102,7 @@ fuzz:
 	@tests/fuzz/run
 
 ## bench: the numbers in the README, measured beside redis-server; make bench ONLY=hits
-bench: $(BUILD)/bench/load
+bench: $(BUILD)/bench/load $(BUILD)/bench/floor
 	@deploy/deps.sh test
 	@$(MAKE) --no-print-directory -j2 $(BINARY)
 	@/usr/bin/python3 tests/bench/side_by_side.py $(ONLY)
@@ -119,6 +119,11 @@ $(BUILD)/bench/load: tests/bench/load.c tests/bench/traffic.c tests/bench/traffi
 	@mkdir -p $(@D)
 	@echo "link $@"
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -o $@ $(filter %.c,$^) -lm
+
+$(BUILD)/bench/floor: tests/bench/floor.c
+	@mkdir -p $(@D)
+	@echo "link $@"
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -o $@ $< -levent
 
 ## instructions: what a request costs, counted by valgrind; fails when it has grown by more than 5 %
 instructions:

@@ -17,7 +17,7 @@ cd "$(dirname "$0")/.."
 to_build=(gcc libc6-dev make pkg-config libevent-dev libinih-dev libpq-dev libssl-dev)
 to_run=(ca-certificates curl pgbouncer postgresql redis-server redis-tools)
 to_test=(clang clang-format cppcheck iproute2 libclang-rt-dev mandoc openssl procps
-    python3 python3-psycopg2 python3-pytest python3-redis python3-yaml valgrind)
+    python3 python3-psycopg2 python3-pytest python3-redis python3-yaml strace valgrind)
 # A node from elsewhere will do, and must not be fought over.
 { command -v node && command -v npm; } >/dev/null || to_test+=(nodejs npm)
 # The browser that the status page is tested in. Ubuntu's is no package but a snap: there those

@@ -8,11 +8,15 @@
  *
  *   mode=get         get | mget | set | fill (each key once, SET) |
  *                    warm (each key once, GET) | profile (GET profile:ID, a row)
- *   protocol=redis   redis | memcached (get only)
- *   connections=50 pipeline=1 keys=100000 value=128 seconds=2
+ *   protocol=redis   redis | memcached (get and mget, which is a get of many)
+ *   connections=50 pipeline=1 first=0 keys=100000 value=128 mget=100 seconds=2
  *   rate=0           requests a second in all, open loop; 0: closed loop
  *   zipf=0           exponent; 0: uniform
  *   seed=1
+ *   check=1          one answer of so many is compared byte by byte, of the others
+ *                    the length, and 256 requests are sent again and again:
+ *                    where the load must not be the limit
+ *   sources=1        addresses of loopback that connections come from, in turn
  *   pid=0            of the server: tells its CPU time a request, too
  *
  * Writes one line of JSON: requests, seconds, errors, wrong, and latencies in
@@ -35,7 +39,6 @@
 #include <unistd.h>
 
 #define STEPS 64 /* of the histogram, per doubling */
-#define MAX_PIPELINE 1024
 
 static uint64_t histogram[64 * STEPS];
 static uint64_t requests;
@@ -76,7 +79,7 @@ take_answers(struct connection *c, int64_t at_ns)
 	const char *at = c->in, *end = c->in + c->in_len;
 
 	while (c->head != c->tail && at < end) {
-		const struct waiting *waiting = &c->queue[c->head % MAX_WAITING];
+		const struct waiting *waiting = &c->queue[c->head % traffic_queue_room];
 		const char *after = traffic_read_answer(at, end, waiting->key);
 		if (after == NULL)
 			break;
@@ -120,8 +123,25 @@ pull(struct connection *c)
 		c->in_len += (size_t)got;
 }
 
+/* From one of several addresses: one has no more than 28,000 ports, and each is
+ * free again at once, as it is closed by a reset. */
 static void
-open_connection(struct connection *c, int poll)
+choose_source(int fd, int number)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET,
+		.sin_addr.s_addr =
+		    htonl(INADDR_LOOPBACK + (uint32_t)number % (uint32_t)options.sources) };
+	struct linger at_once = { 1, 0 };
+	int yes = 1;
+
+	if (setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &yes, sizeof(yes)) != 0 ||
+	    setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)) != 0 ||
+	    bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0)
+		give_up("bind");
+}
+
+static void
+open_connection(struct connection *c, int number, int poll)
 {
 	struct sockaddr_in address = { .sin_family = AF_INET,
 		.sin_port = htons((uint16_t)options.port),
@@ -129,8 +149,13 @@ open_connection(struct connection *c, int poll)
 	struct epoll_event event = { EPOLLIN, { .ptr = c } };
 	int one = 1;
 
+	c->queue = calloc(traffic_queue_room, sizeof(*c->queue));
 	c->fd = socket(AF_INET, SOCK_STREAM, 0);
-	if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&address, sizeof(address)) != 0)
+	if (c->fd < 0)
+		give_up("socket");
+	if (options.sources > 1)
+		choose_source(c->fd, number);
+	if (connect(c->fd, (struct sockaddr *)&address, sizeof(address)) != 0)
 		give_up("connect");
 	setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	if (fcntl(c->fd, F_SETFL, O_NONBLOCK) != 0 ||
@@ -145,14 +170,14 @@ server_cpu_ns(void)
 	char path[320];
 	int64_t total = 0, spent;
 
-	snprintf(path, sizeof(path), "/proc/%d/task", options.pid);
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)options.pid);
 	DIR *tasks = options.pid != 0 ? opendir(path) : NULL;
 	if (tasks == NULL)
 		return 0;
 	for (struct dirent *task; (task = readdir(tasks)) != NULL;) {
 		if (task->d_name[0] == '.')
 			continue; /* ".." has a schedstat, too: the first thread's */
-		snprintf(path, sizeof(path), "/proc/%d/task/%.20s/schedstat", options.pid,
+		snprintf(path, sizeof(path), "/proc/%d/task/%.20s/schedstat", (int)options.pid,
 		    task->d_name);
 		FILE *file = fopen(path, "r");
 		if (file != NULL && fscanf(file, "%" SCNd64, &spent) == 1)
@@ -177,7 +202,7 @@ send_batch(struct connection *c)
 {
 	int64_t at_ns = now_ns();
 
-	for (int i = 0; i < options.pipeline && !(is_once() && traffic_keys_used() >= options.keys);
+	for (int i = 0; i < options.pipeline && !(is_once() && traffic_next_key() >= options.keys);
 	     i++)
 		traffic_append_request(c, at_ns);
 	push(c);
@@ -191,7 +216,7 @@ send_due(struct connection *all, int64_t started_ns, int64_t *sent)
 
 	for (; *sent < due; ++*sent) {
 		struct connection *c = &all[*sent % options.connections];
-		if (c->tail - c->head == MAX_WAITING) {
+		if (c->tail - c->head == traffic_queue_room) {
 			traffic_errors++; /* it has not answered for that long */
 			continue;
 		}
@@ -225,7 +250,8 @@ run(struct connection *all, int poll)
 
 	for (int i = 0; i < options.connections && options.rate == 0; i++)
 		send_batch(&all[i]);
-	while (is_once() ? requests < (uint64_t)options.keys : now_ns() < until_ns) {
+	while (is_once() ? requests < (uint64_t)(options.keys - options.first_key)
+			 : now_ns() < until_ns) {
 		if (options.rate > 0)
 			send_due(all, started_ns, &sent);
 		turn(poll, options.rate > 0 ? 0 : 100);
@@ -252,33 +278,38 @@ static void
 set_option(const char *name, const char *value)
 {
 	static const char *const modes[] = { "get", "mget", "set", "fill", "warm", "profile" };
+	static const struct {
+		const char *name;
+		int64_t *count;
+		double *real;
+	} numbers[] = { { "connections", &options.connections, NULL },
+		{ "pipeline", &options.pipeline, NULL }, { "first", &options.first_key, NULL },
+		{ "keys", &options.keys, NULL }, { "value", &options.value_bytes, NULL },
+		{ "mget", &options.keys_a_mget, NULL }, { "check", &options.check_every, NULL },
+		{ "sources", &options.sources, NULL }, { "pid", &options.pid, NULL },
+		{ "seconds", NULL, &options.seconds }, { "rate", NULL, &options.rate },
+		{ "zipf", NULL, &options.zipf } };
+	bool is_known = strcmp(name, "protocol") == 0 || strcmp(name, "seed") == 0;
 
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++) {
+		if (strcmp(name, numbers[i].name) != 0)
+			continue;
+		is_known = true;
+		if (numbers[i].count != NULL)
+			*numbers[i].count = atoll(value);
+		else
+			*numbers[i].real = atof(value);
+	}
 	for (int i = 0; i < 6 && strcmp(name, "mode") == 0; i++) {
 		if (strcmp(value, modes[i]) == 0)
-			options.mode = (enum mode)i;
+			options.mode = (enum mode)i, is_known = true;
 	}
 	if (strcmp(name, "protocol") == 0)
 		options.is_memcached = strcmp(value, "memcached") == 0;
-	else if (strcmp(name, "connections") == 0)
-		options.connections = atoi(value);
-	else if (strcmp(name, "pipeline") == 0)
-		options.pipeline = atoi(value) < MAX_PIPELINE ? atoi(value) : MAX_PIPELINE;
-	else if (strcmp(name, "keys") == 0)
-		options.keys = atoll(value);
-	else if (strcmp(name, "value") == 0)
-		options.value_bytes = atoll(value);
-	else if (strcmp(name, "seconds") == 0)
-		options.seconds = atof(value);
-	else if (strcmp(name, "rate") == 0)
-		options.rate = atof(value);
-	else if (strcmp(name, "zipf") == 0)
-		options.zipf = atof(value);
-	else if (strcmp(name, "pid") == 0)
-		options.pid = atoi(value);
-	else if (strcmp(name, "seed") == 0)
+	if (strcmp(name, "seed") == 0)
 		options.seed = strtoull(value, NULL, 10) | 1;
-	else if (strcmp(name, "mode") != 0) {
-		fprintf(stderr, "load: no option %s\n", name);
+	if (!is_known) {
+		fprintf(stderr, "load: no option %s=%s\n", name, value);
 		exit(2);
 	}
 }
@@ -300,10 +331,12 @@ main(int argc, char **argv)
 		*equals = '\0';
 		set_option(argv[i], equals + 1);
 	}
+	if (options.pipeline > MAX_WAITING)
+		return 2;
 	traffic_start();
 	struct connection *all = calloc((size_t)options.connections, sizeof(*all));
 	for (int i = 0; i < options.connections; i++)
-		open_connection(&all[i], poll);
+		open_connection(&all[i], i, poll);
 	int64_t cpu_before_ns = server_cpu_ns();
 	double seconds = run(all, poll);
 	double cpu_us = (double)(server_cpu_ns() - cpu_before_ns) / 1000;

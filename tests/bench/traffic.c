@@ -7,10 +7,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct options options = { 0, 50, 1, GET, false, 100000, 128, 2, 0, 0, 1, 0 };
-uint64_t traffic_errors, traffic_wrong;
+#define READY_REQUESTS 256
 
-static int64_t next_key; /* FILL and WARM */
+struct options options = { .connections = 50,
+	.pipeline = 1,
+	.keys = 100000,
+	.value_bytes = 128,
+	.keys_a_mget = 100,
+	.check_every = 1,
+	.seconds = 2,
+	.seed = 1,
+	.sources = 1 };
+uint64_t traffic_errors, traffic_wrong;
+unsigned traffic_queue_room = 64;
+
+static int64_t next_key;   /* FILL and WARM */
+static char *letters;      /* the alphabet again and again: a value is a piece of it */
+static int64_t mget_bytes; /* of a whole answer */
+static uint64_t answers;
 static double *zipf_sums;
 
 /* ---- keys and values ---- */
@@ -29,8 +43,21 @@ draw(void)
 void
 traffic_start(void)
 {
+	char line[32];
 	double sum = 0;
 
+	next_key = options.first_key;
+	/* Open loop: what is due in ten seconds. */
+	while (traffic_queue_room < MAX_WAITING &&
+	    (traffic_queue_room < options.pipeline ||
+		traffic_queue_room < 10 * options.rate / (double)options.connections))
+		traffic_queue_room *= 2;
+	letters = malloc((size_t)options.value_bytes + 26);
+	for (int64_t i = 0; i < options.value_bytes + 26; i++)
+		letters[i] = (char)('a' + i % 26);
+	mget_bytes = sprintf(line, "*%" PRId64 "\r\n", options.keys_a_mget) +
+	    options.keys_a_mget *
+		(sprintf(line, "$%" PRId64 "\r\n", options.value_bytes) + options.value_bytes + 2);
 	if (options.zipf == 0)
 		return;
 	zipf_sums = malloc((size_t)options.keys * sizeof(double));
@@ -58,10 +85,10 @@ draw_key(void)
 	return (int64_t)((uint64_t)low * UINT64_C(2654435761) % (uint64_t)options.keys);
 }
 
-static char
-value_byte(int64_t key, int64_t place)
+static const char *
+value_of(int64_t key)
 {
-	return (char)('a' + (uint64_t)(key * 7 + place) % 26);
+	return letters + (uint64_t)key * 7 % 26;
 }
 
 static bool
@@ -75,11 +102,8 @@ is_value(int64_t key, const char *at, int64_t len)
 	}
 	if (len != options.value_bytes)
 		return false;
-	for (int64_t i = 0; i < len; i++) {
-		if (at[i] != value_byte(key, i))
-			return false;
-	}
-	return true;
+	return answers % (uint64_t)options.check_every != 0 ||
+	    memcmp(at, value_of(key), (size_t)len) == 0;
 }
 
 /* ---- requests ---- */
@@ -94,17 +118,26 @@ room(struct connection *c, size_t len)
 	return c->out + c->out_len;
 }
 
+/* "$20\r\nkey:0000000000000042\r\n". By hand: with printf a key would cost as
+ * much here as in the server. */
 static void
 append_key(struct connection *c, int64_t key)
 {
-	char name[40];
-	int len = options.mode == PROFILE
-	    ? snprintf(name, sizeof(name), "profile:%" PRId64, key + 1)
-	    : snprintf(name, sizeof(name), "key:%016" PRId64, key);
+	char *at = room(c, 64);
 
-	c->out_len +=
-	    (size_t)(options.is_memcached ? sprintf(room(c, 64), "get %s\r\n", name)
-					  : sprintf(room(c, 64), "$%d\r\n%s\r\n", len, name));
+	if (options.mode == PROFILE) {
+		char name[40];
+		int len = snprintf(name, sizeof(name), "profile:%" PRId64, key + 1);
+		c->out_len += (size_t)sprintf(at, "$%d\r\n%s\r\n", len, name);
+		return;
+	}
+	const char *before = options.is_memcached ? " " : "$20\r\n";
+	size_t len = strlen(before);
+	memcpy(at, before, len);
+	memcpy(at + len, "key:0000000000000000\r\n", 22);
+	for (char *digit = at + len + 19; key > 0; key /= 10)
+		*digit-- = (char)('0' + key % 10);
+	c->out_len += len + (options.is_memcached ? 20 : 22);
 }
 
 static void
@@ -112,33 +145,73 @@ append_value(struct connection *c, int64_t key)
 {
 	c->out_len += (size_t)sprintf(room(c, 32), "$%" PRId64 "\r\n", options.value_bytes);
 	char *at = room(c, (size_t)options.value_bytes + 2);
-	for (int64_t i = 0; i < options.value_bytes; i++)
-		at[i] = value_byte(key, i);
+	memcpy(at, value_of(key), (size_t)options.value_bytes);
 	memcpy(at + options.value_bytes, "\r\n", 2);
 	c->out_len += (size_t)options.value_bytes + 2;
+}
+
+static void
+append_text(struct connection *c, const char *text)
+{
+	size_t len = strlen(text);
+
+	memcpy(room(c, len), text, len);
+	c->out_len += len;
+}
+
+static void
+append_new_request(struct connection *c, int64_t key)
+{
+	bool is_write = options.mode == SET || options.mode == FILL;
+
+	if (options.is_memcached) {
+		append_text(c, "get");
+		for (int i = 0; i < (options.mode == MGET ? options.keys_a_mget : 1); i++)
+			append_key(c, (key + i) % options.keys);
+		append_text(c, "\r\n");
+	} else if (options.mode == MGET) {
+		c->out_len += (size_t)sprintf(room(c, 64), "*%" PRId64 "\r\n$4\r\nMGET\r\n",
+		    options.keys_a_mget + 1);
+		for (int i = 0; i < options.keys_a_mget; i++)
+			append_key(c, (key + i) % options.keys);
+	} else {
+		append_text(c, is_write ? "*3\r\n$3\r\nSET\r\n" : "*2\r\n$3\r\nGET\r\n");
+		append_key(c, key);
+		if (is_write)
+			append_value(c, key);
+	}
+}
+
+/* Requests that are made once and sent again and again: where few answers are
+ * compared, the load is not to be the limit. */
+static void
+append_ready_request(struct connection *c, int64_t *key)
+{
+	static struct ready {
+		struct connection bytes;
+		int64_t key;
+	} all[READY_REQUESTS];
+	struct ready *ready = &all[draw() % READY_REQUESTS];
+
+	if (ready->bytes.out_len == 0) {
+		ready->key = *key;
+		append_new_request(&ready->bytes, *key);
+	}
+	*key = ready->key;
+	memcpy(room(c, ready->bytes.out_len), ready->bytes.out, ready->bytes.out_len);
+	c->out_len += ready->bytes.out_len;
 }
 
 void
 traffic_append_request(struct connection *c, int64_t due_ns)
 {
 	int64_t key = draw_key();
-	bool is_write = options.mode == SET || options.mode == FILL;
 
-	c->queue[c->tail++ % MAX_WAITING] = (struct waiting){ key, due_ns };
-	if (options.is_memcached) {
-		append_key(c, key);
-	} else if (options.mode == MGET) {
-		c->out_len +=
-		    (size_t)sprintf(room(c, 64), "*%d\r\n$4\r\nMGET\r\n", KEYS_A_MGET + 1);
-		for (int i = 0; i < KEYS_A_MGET; i++)
-			append_key(c, (key + i) % options.keys);
-	} else {
-		c->out_len += (size_t)sprintf(room(c, 64), "*%d\r\n$3\r\n%s\r\n", is_write ? 3 : 2,
-		    is_write ? "SET" : "GET");
-		append_key(c, key);
-		if (is_write)
-			append_value(c, key);
-	}
+	if (options.check_every > 1)
+		append_ready_request(c, &key);
+	else
+		append_new_request(c, key);
+	c->queue[c->tail++ % traffic_queue_room] = (struct waiting){ key, due_ns };
 }
 
 /* ---- answers ---- */
@@ -175,29 +248,44 @@ read_bulk(const char *at, const char *end, int64_t key)
 	return value + len + 2;
 }
 
+/* "VALUE key:0000000000000042 0 128\r\n", the value, "\r\n"; NULL: not whole. */
 static const char *
-read_memcached(const char *at, const char *end, int64_t key)
+read_memcached_value(const char *at, const char *end, int64_t key)
 {
 	const char *value, *space;
 	int64_t ignored, len;
 
 	if (at == end || !read_line(at, end, &ignored, &value))
 		return NULL;
-	if (*at != 'V') {
+	space = memrchr(at, ' ', (size_t)(value - at));
+	if (*at != 'V' || space == NULL) {
 		traffic_wrong++;
 		return value;
 	}
-	space = memrchr(at, ' ', (size_t)(value - at));
 	len = strtoll(space + 1, NULL, 10);
-	if (end - value < len + 7)
+	if (end - value < len + 2)
 		return NULL;
 	traffic_wrong += !is_value(key, value, len);
-	return value + len + 7; /* and "\r\nEND\r\n" */
+	return value + len + 2;
 }
 
-/* Where the answer to this request ends; NULL: not whole. */
-const char *
-traffic_read_answer(const char *at, const char *end, int64_t key)
+static const char *
+read_memcached(const char *at, const char *end, int64_t key)
+{
+	int64_t count = options.mode == MGET ? options.keys_a_mget : 1;
+	uint64_t wrong_before = traffic_wrong;
+
+	for (int64_t i = 0; i < count && at != NULL; i++)
+		at = read_memcached_value(at, end, (key + i) % options.keys);
+	if (at == NULL || end - at < 5) { /* "END\r\n" */
+		traffic_wrong = wrong_before;
+		return NULL;
+	}
+	return at + 5;
+}
+
+static const char *
+read_answer(const char *at, const char *end, int64_t key)
 {
 	const char *after;
 	int64_t count;
@@ -216,18 +304,31 @@ traffic_read_answer(const char *at, const char *end, int64_t key)
 	}
 	if (options.mode != MGET)
 		return read_bulk(at, end, key);
-	uint64_t wrong_before = traffic_wrong;
+	/* All values are equally long: a long answer is not read anew with each piece of it. */
+	if (end - at < mget_bytes)
+		return NULL;
+	if (answers % (uint64_t)options.check_every != 0)
+		return at + mget_bytes;
 	if (!read_line(at, end, &count, &after))
 		return NULL;
-	for (int i = 0; i < KEYS_A_MGET && after != NULL; i++)
+	for (int i = 0; i < options.keys_a_mget && after != NULL; i++)
 		after = read_bulk(after, end, (key + i) % options.keys);
-	if (after == NULL)
-		traffic_wrong = wrong_before;
+	if (after == NULL) /* shorter than it must be */
+		traffic_wrong++, after = at + mget_bytes;
+	return after;
+}
+
+const char *
+traffic_read_answer(const char *at, const char *end, int64_t key)
+{
+	const char *after = read_answer(at, end, key);
+
+	answers += after != NULL;
 	return after;
 }
 
 int64_t
-traffic_keys_used(void)
+traffic_next_key(void)
 {
 	return next_key;
 }

@@ -9,19 +9,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KEYS_A_MGET 100
 #define MAX_WAITING 4096 /* unanswered requests of one connection; a power of two */
 
 enum mode { GET, MGET, SET, FILL, WARM, PROFILE };
 
 struct options {
-	int port, connections, pipeline;
 	enum mode mode;
 	bool is_memcached;
-	int64_t keys, value_bytes;
+	int64_t port, pid;
+	int64_t connections, pipeline, sources; /* addresses: 127.0.0.1 and following */
+	int64_t first_key, keys, value_bytes, keys_a_mget;
+	int64_t check_every; /* one answer of so many is compared, of the others the length */
 	double seconds, rate, zipf;
 	uint64_t seed;
-	int pid;
 };
 extern struct options options;
 
@@ -34,19 +34,20 @@ struct connection {
 	int fd;
 	char *in, *out;
 	size_t in_len, in_room, out_len, out_at, out_room;
-	struct waiting queue[MAX_WAITING];
-	unsigned head, tail;
+	struct waiting *queue;
+	unsigned head, tail; /* modulo traffic_queue_room */
 };
 
 /* Once, before anything else. */
 void traffic_start(void);
-/* Each key is asked for once: how many have been. */
-int64_t traffic_keys_used(void);
+/* FILL and WARM ask for each key once: the next one. */
+int64_t traffic_next_key(void);
 /* Appends the next request to `out`, and notes what it waits for. */
 void traffic_append_request(struct connection *c, int64_t due_ns);
 /* Where the answer about this key at AT ends; NULL: not whole. */
 const char *traffic_read_answer(const char *at, const char *end, int64_t key);
 
+extern unsigned traffic_queue_room; /* requests of a connection that may wait; a power of two */
 extern uint64_t traffic_errors, traffic_wrong; /* among the answers so far */
 
 #endif
