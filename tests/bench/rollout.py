@@ -13,7 +13,8 @@ import os
 import sys
 
 import servers
-from side_by_side import load, say, table
+from figures import table
+from rounds import load, say
 
 sys.path.insert(0, os.path.join(servers.HERE, "..", "integration"))
 from backends import PgBouncer, Plans, Postgres  # noqa: E402

@@ -5,55 +5,14 @@ Not collected with the tests: here nothing fails because a machine is slow.
 
 import time
 
-import pytest
-
 from processes import eventually
 
-CLIENTS = 200
 USERS = 300_000
 ENTRIES = 50_000
 
 
 def row(name, *values):
     print(f"\n{name:34}" + "".join(f"{value:>16}" for value in values), end="")
-
-
-@pytest.fixture
-def far_postgres(pgbouncer, proxy_for):
-    """Through PgBouncer, 10 ms away."""
-    proxy = proxy_for(pgbouncer)
-    proxy.delay = 0.010
-    return pgbouncer.postgres.url_for(proxy.port)
-
-
-def ask_all(sidecar, plans, ids):
-    """Each connection has one GET under way; answers are checked."""
-    connections = [sidecar.client(timeout=60) for _ in range(CLIENTS)]
-    numbers = iter(range(1, ids + 1))
-    started = time.monotonic()
-    for _ in range(ids // CLIENTS):
-        asked = [(connection, next(numbers)) for connection in connections]
-        for connection, number in asked:
-            connection.send("GET", f"plan:{number}")
-        for connection, number in asked:
-            assert connection.read() == plans.bytes(number)
-    return ids / (time.monotonic() - started)
-
-
-def test_lookups_a_second_with_redis_down(far_postgres, redis, plans, start_sidecar):
-    plans.fill(1, 10_000)
-    redis.kill9()
-    rates = {}
-    row("redis down, 2 connections", "ids", "queries", "lookups/s")
-    for max_batch, ids in ((256, 10_000), (1, 1_000)):
-        sidecar = start_sidecar(
-            redis={"url": redis.url}, ladder={"deadline": "60s"},
-            postgres={"url": far_postgres, "budget": "50s", "max_batch": max_batch})
-        rates[max_batch] = ask_all(sidecar, plans, ids)
-        queries = sidecar.metric("sidecar_postgres_batch_ids_count")
-        row(f"max_batch = {max_batch}", ids, int(queries), f"{rates[max_batch]:,.0f}")
-    row("ratio", "", "", f"{rates[256] / rates[1]:.0f}x")
-    print()
 
 
 def test_memory_of_50000_entries(redis, pgbouncer, plans, start_sidecar):
