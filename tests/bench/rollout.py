@@ -25,15 +25,18 @@ RATE = int(os.environ.get("SIDECAR_LOAD_RATE") or 20_000)
 ENTRIES = 50_000
 PHASES = [(10_000, 1_000), (50_000, 2_000), (100_000, 5_000), (200_000, 10_000), (300_000, 10_000)]
 
-# What was promised, in milliseconds; errors in percent.
+# What was promised: no more than so many milliseconds, errors in percent; and at least so many percent of
+# the answers from memory or Redis.
 PROMISE = {"mean": 45, "p95": 120, "p99": 250, "errors": 0.05}
+PROMISED_HITS = 95
+RUNGS = ("memory", "redis", "postgres")
 
 MAP = {"key": "profile:{id:int}", "query": Plans.QUERY_WITHOUT_END, "free": Plans.FREE}
 
 
 def phase(sidecar, number, users, clients):
     say(f"phase {number} of {len(PHASES)}: {users:,} users, {clients:,} clients")
-    load(sidecar.port, check=False, mode="profile", keys=users, zipf=0.99, connections=200, seconds=SECONDS / 2)
+    load(sidecar.port, check=False, mode="profile", keys=users, zipf=0.99, connections=200, seconds=SECONDS)
     before = counts(sidecar)
     report = load(sidecar.port, check=False, mode="profile", keys=users, zipf=0.99, connections=clients, rate=RATE,
                   seconds=SECONDS, seed=number)
@@ -42,18 +45,22 @@ def phase(sidecar, number, users, clients):
     failed = 100 * (report["errors"] + report["wrong"]) / max(1, report["requests"])
     told = {"mean": report["mean_us"] / 1000, "p95": report["p95_us"] / 1000, "p99": report["p99_us"] / 1000,
             "errors": failed}
+    answers = max(1, spent["answers"])
+    told["hits"] = 100 * (spent["memory"] + spent["redis"]) / answers
     row = (f"{users:,}", f"{clients:,}", f"{report['requests'] / report['seconds']:,.0f}",
-           f"{100 * spent['memory'] / max(1, spent['answers']):.1f} %", *(f"{told[name]:.2f}" for name in PROMISE),
-           f"{spent['redis']:,.0f}", f"{spent['postgres']:,.0f}")
-    return row, [name for name in PROMISE if told[name] > PROMISE[name]]
+           *(f"{100 * spent[rung] / answers:.1f}" for rung in RUNGS), *(f"{told[name]:.2f}" for name in PROMISE),
+           f"{spent['to redis']:,.0f}", f"{spent['queries']:,.0f}")
+    say("  " + ", ".join(f"{name} {value:.2f}" for name, value in told.items()))
+    broken = [name for name in PROMISE if told[name] > PROMISE[name]]
+    return row, broken + (["hits"] if told["hits"] < PROMISED_HITS else [])
 
 
 def counts(sidecar):
     metrics = sidecar.metrics()
-    return {"memory": metrics.sum("sidecar_answers_total", rung="memory"),
-            "answers": metrics.sum("sidecar_answers_total"),
-            "redis": metrics.sum("sidecar_backend_commands_total", backend="redis"),
-            "postgres": metrics.sum("sidecar_backend_commands_total", backend="postgres")}
+    return {"answers": metrics.sum("sidecar_answers_total"),
+            "to redis": metrics.sum("sidecar_backend_commands_total", backend="redis"),
+            "queries": metrics.sum("sidecar_backend_commands_total", backend="postgres"),
+            **{rung: metrics.sum("sidecar_answers_total", rung=rung) for rung in RUNGS}}
 
 
 def main(chosen):
@@ -77,9 +84,10 @@ def main(chosen):
                 break
         postgres.end()
     finally:
-        rows.append(("promise", "10,000", "", "", *(f"< {limit}" for limit in PROMISE.values()), "", ""))
-        table(("users", "clients", "requests/s", "hit rate", "mean ms", "p95 ms", "p99 ms", "errors %",
-               "to redis", "queries"), rows)
+        rows.append(("promise", "10,000", "", f"both > {PROMISED_HITS}", "", "",
+                     *(f"< {limit}" for limit in PROMISE.values()), "", ""))
+        table(("users", "clients", "requests/s", "memory %", "redis %", "postgres %", "mean ms", "p95 ms", "p99 ms",
+               "errors %", "commands to redis", "queries"), rows)
         session.close()
     if broken:
         raise SystemExit(f"stopped: {', '.join(broken)} broke the promise")
