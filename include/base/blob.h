@@ -15,7 +15,8 @@
 
 struct blob {
 	atomic_uint refs;
-	uint32_t len;
+	unsigned len : 31;
+	unsigned has_pages : 1; /* of its own, not a block of the heap */
 	char bytes[];
 };
 
@@ -23,6 +24,9 @@ struct blob *blob_new(struct slice bytes);
 struct blob *blob_make(size_t len); /* bytes not yet set */
 struct blob *blob_ref(struct blob *blob);
 void blob_unref(struct blob *blob); /* NULL is fine */
+
+/* The memory that it takes. */
+size_t blob_size(const struct blob *blob);
 
 static inline struct slice
 blob_slice(const struct blob *blob)

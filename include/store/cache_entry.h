@@ -18,8 +18,8 @@
 #include "base/clock.h"
 #include "store/cache.h"
 
-#define NOWHERE 0         /* no place */
-#define INLINE_BYTES 1024 /* larger values are blobs */
+#define NOWHERE 0          /* no place */
+#define INLINE_BYTES 16384 /* larger values are blobs */
 
 /* Distances from fresh_until to stale_until: they come from a few settings,
  * so entries name them by number. */

@@ -43,10 +43,17 @@ struct bucket {
 
 /* See cache_arena.c. */
 struct segment {
-	char *at; /* NULL: not in use */
-	uint32_t size, used, live;
+	char *at;      /* NULL: it has no pages */
+	uint32_t size; /* 0: not in use, and its pages are empty */
+	uint32_t used, live;
+};
+/* Of all shards: segments that are empty and still resident, to be filled next. */
+#define SPARE_SEGMENTS 2
+struct spares {
+	_Atomic(char *) at[SPARE_SEGMENTS];
 };
 struct arena {
+	struct spares *spares;
 	struct segment *segments;
 	uint32_t segment_count;
 	uint32_t open; /* where the next entry goes; segment_count: nowhere yet */
@@ -92,6 +99,7 @@ struct cache {
 	unsigned expiry_sets_a_shard;
 	_Atomic int64_t entries, bytes, evictions;
 	_Atomic uint32_t probation_share; /* see cache_evict.c */
+	struct spares spares;
 	struct shard shards[];
 };
 
@@ -134,13 +142,14 @@ void shard_tidy(struct shard *shard);
 
 /* ---- cache_arena.c ---- */
 
-#define PLACE_BITS 13 /* of a place, for where in its segment it is, in units of 4 bytes */
+#define PLACE_BITS 15 /* of a place, for where in its segment it is, in units of 4 bytes */
 
 uint32_t arena_take(struct arena *arena, uint32_t size);
 void arena_give(struct arena *arena, uint32_t place, uint32_t size);
 /* The segment to be emptied; segment_count: none is worth it. */
 uint32_t arena_worst(const struct arena *arena);
 void arena_free(struct arena *arena);
+void spares_free(struct spares *spares);
 
 static inline struct entry *
 entry_at(const struct shard *shard, uint32_t place)
@@ -153,7 +162,7 @@ entry_at(const struct shard *shard, uint32_t place)
 /* ---- cache_evict.c ---- */
 
 void cache_init_order(struct cache *cache);
-void shard_init_order(struct shard *shard, size_t max_entries);
+void shard_init_order(const struct cache *cache, struct shard *shard, size_t max_entries);
 void shard_free_order(struct shard *shard);
 /* Puts a newcomer into its queue. */
 void shard_enqueue(struct cache *cache, struct shard *shard, uint32_t place, uint64_t hash);

@@ -46,9 +46,10 @@ static void
 init_shard(struct cache *cache, struct shard *shard, size_t entries)
 {
 	shard->keys_expected = entries;
+	shard->arena.spares = &cache->spares;
 	shard->leases = alloc_zero(cache->leases_a_shard * sizeof(struct lease_slot));
 	shard->expiries = alloc_zero(cache->expiry_sets_a_shard * sizeof(*shard->expiries));
-	shard_init_order(shard, entries);
+	shard_init_order(cache, shard, entries);
 }
 
 struct cache *
@@ -86,6 +87,7 @@ cache_free(struct cache *cache)
 		free(shard->expiries);
 		shard_free_order(shard);
 	}
+	spares_free(&cache->spares);
 	free(cache);
 }
 
@@ -205,9 +207,7 @@ keep_exact_validity(const struct shard *shard, const struct entry *old, struct c
 static bool
 is_too_large(const struct cache *cache, const struct cache_value *value)
 {
-	return value->bytes != NULL &&
-	    (int64_t)value->bytes->len >
-	    atomic_load_explicit(&((struct cache *)cache)->max_value_bytes, memory_order_relaxed);
+	return value->bytes != NULL && (int64_t)value->bytes->len > cache->max_value_bytes;
 }
 
 static struct expiry *

@@ -38,6 +38,7 @@
 #define SHARE_LONG (SHARE_ONE / 20) /* demand is changing */
 
 #define GHOST_WAYS 8
+#define USUAL_ENTRY_BYTES 128 /* few are smaller: no more leavers are remembered than fit */
 
 #define STEPS_A_TURN 64 /* in one shard, by new bounds; then its readers may go on */
 
@@ -77,8 +78,11 @@ cache_init_order(struct cache *cache)
 }
 
 void
-shard_init_order(struct shard *shard, size_t max_entries)
+shard_init_order(const struct cache *cache, struct shard *shard, size_t max_entries)
 {
+	size_t usual = (size_t)cache->max_memory_bytes / USUAL_ENTRY_BYTES / cache->shard_count;
+
+	max_entries = max_entries < usual ? max_entries : usual;
 	shard->ghosts.set_count = 1;
 	while (shard->ghosts.set_count * GHOST_WAYS < max_entries * 3 / 4)
 		shard->ghosts.set_count *= 2;

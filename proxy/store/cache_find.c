@@ -1,7 +1,6 @@
 /* See cache.h: finding one key, the path of every hit. */
 #include "store/cache_table.h"
 
-#define COPIED_BYTES 4096  /* larger values are handed over by reference */
 #define REFRESH_MIN_HITS 2 /* a key read once need not be kept warm */
 
 static enum cache_find
@@ -183,7 +182,7 @@ read_long(const struct cache *cache, struct shard *shard, uint32_t place, int64_
 	shard_touch(cache, shard, place, entry);
 	reading->should_refresh = is_first_to_refresh(entry, value.refresh_at_ms, now_ms);
 	struct slice bytes = entry_bytes_of(entry);
-	if (bytes.len > COPIED_BYTES) {
+	if (bytes.len > INLINE_BYTES) {
 		reading->bytes = entry_blob(entry);
 		return CACHE_READ_BLOB;
 	}

@@ -6,7 +6,6 @@
  * entry the next; a short one, at most the value itself, is the last.
  */
 #include <assert.h>
-#include <malloc.h>
 
 #include "store/cache_table.h"
 
@@ -46,7 +45,7 @@ int64_t
 entry_bytes(const struct entry *entry)
 {
 	const struct blob *blob = entry->form == FORM_LONG ? entry_extra(entry)->blob : NULL;
-	size_t apart = blob != NULL ? malloc_usable_size((void *)(uintptr_t)blob) + 8 : 0;
+	size_t apart = blob != NULL ? blob_size(blob) : 0;
 
 	return (int64_t)(entry_size(entry) + INDEX_BYTES + apart);
 }
