@@ -6,10 +6,10 @@ import subprocess
 import time
 
 from figures import draw_curves, table
-from rounds import KEYS, LOAD, SECONDS, fill, in_turns, median, quartile, say, warm
+from rounds import KEYS, LOAD, SECONDS, fill, in_turns, median, one_round, quartile, say, warm
 from servers import MAX_CONNECTIONS, resident_bytes, start_redis, start_sidecar
 
-ROUNDS = int(os.environ.get("SIDECAR_BENCH_ROUNDS") or 5)
+ROUNDS = int(os.environ.get("SIDECAR_BENCH_ROUNDS") or 4)
 MOST_ENTRIES = int(os.environ.get("SIDECAR_BENCH_ENTRIES") or 10_000_000)
 
 ENTRIES = [count for count in (10_000, 100_000, 1_000_000, 10_000_000) if count <= MOST_ENTRIES]
@@ -20,10 +20,19 @@ KEYS_A_MGET = [1, 10, 100, 1000, 10_000]
 
 
 def work(session):
+    draw(session, "work.svg", (by_value, by_connections, by_keys))
+
+
+def entries(session):
+    """Apart, as filling ten million takes a minute."""
+    draw(session, "entries.svg", (by_entries,))
+
+
+def draw(session, picture, curves):
     """Beside redis. What is proportional to the work stays so, what is not does not grow."""
     print("\n## Cost as work grows: CPU µs of the server a request\n")
     panels = []
-    for curve in (entries, values, clients, batches):
+    for curve in curves:
         started = time.monotonic()
         lines = {"sidecar": [], "redis": []}
         rows = []
@@ -37,14 +46,20 @@ def work(session):
         table((unit, "sidecar µs", "redis µs", "redis / sidecar", head), rows)
         say(f"{unit}: {time.monotonic() - started:.0f} s")
         panels.append({"title": title, "x": x, "y": "CPU µs a request", "lines": lines})
-    draw_curves("work.svg", panels)
+    draw_curves(picture, panels)
 
 
-def grow(running, **options):
-    return in_turns(running, [("", options)], ROUNDS)
+def grow(running, measure=one_round, **options):
+    return in_turns(running, [("", options)], ROUNDS, measure)
 
 
-def entries(session):
+def settled_round(server, connections, **options):
+    """After those of the last round have been closed there, too: both would be more than may be open."""
+    time.sleep(connections / 15_000)
+    return one_round(server, connections=connections, **options)
+
+
+def by_entries(session):
     def points():
         redis = start_redis(session)
         sidecar = start_sidecar(session, redis)
@@ -60,7 +75,7 @@ def entries(session):
     return "GET of 128 bytes, pipeline 16", "entries in memory", "entries", "resident an entry", points()
 
 
-def values(session):
+def by_value(session):
     def points():
         redis = start_redis(session)
         sidecar = start_sidecar(session, redis)
@@ -75,7 +90,7 @@ def values(session):
     return "GET, pipeline 1", "bytes of a value", "bytes of a value", "sidecar, a byte", points()
 
 
-def clients(session):
+def by_connections(session):
     def points():
         redis = start_redis(session)
         sidecar = start_sidecar(session, redis)
@@ -83,14 +98,14 @@ def clients(session):
         warm(sidecar, 10_000)
         for count in CONNECTIONS:
             yield (count, grow({"sidecar": sidecar, "redis": redis}, mode="get", keys=10_000, connections=count,
-                               sources=8),
+                               sources=8, measure=settled_round),
                    lambda cost, reports: f"{median(reports['', 'sidecar'], 'rate'):,.0f}")
         sidecar.end()
         redis.end()
     return "GET, pipeline 1, all connections busy", "connections", "connections", "sidecar, requests/s", points()
 
 
-def batches(session):
+def by_keys(session):
     def points():
         redis = start_redis(session)
         sidecar = start_sidecar(session, redis)
@@ -112,8 +127,10 @@ THREADS_KEYS = 1_000_000
 
 def threads(session):
     """The load shares both cores with the server. So that it is not the limit: MGETs of 1,000 of a million
-    keys with values of 8 bytes, of whose answers one in 100 is compared, the others by their length."""
-    print(f"\n## Threads: MGET of 1,000 of {THREADS_KEYS:,} keys, values of 8 bytes, server and load on the same cores\n")
+    keys with values of 8 bytes, of whose answers one in 100 is compared, the others by their length. It takes some of
+    the cores all the same: what a CPU second of the server answers tells whether threads hinder each other."""
+    print(f"\n## Threads: MGET of 1,000 of {THREADS_KEYS:,} keys, values of 8 bytes, "
+          "server and load on the same cores\n")
     running = {}
     for count in (1, 2):
         redis = start_redis(session)
@@ -125,20 +142,22 @@ def threads(session):
     for _ in range(ROUNDS):
         for count, sidecar in running.items():
             rounds[count].append(thread_round(sidecar))
-    rate = {count: median(reports, "rate") for count, reports in rounds.items()}
-    rows = [(count, f"{rate[count]:,.0f}", f"{rate[count] / rate[1]:.2f}x", f"{median(rounds[count], 'cores'):.2f}",
-             f"{median(rounds[count], 'cpu_us'):.0f}", f"{median(rounds[count], 'load_cores'):.2f}",
-             rounds[count][-1]["shares"]) for count in running]
-    table(("threads", "requests/s", "", "cores used", "CPU µs/request", "cores of the load", "shares of the threads"),
-          rows)
+    told = {count: {what: median(reports, what) for what in ("rate", "cores", "cpu_us", "load_cores")}
+            for count, reports in rounds.items()}
+    rows = [(count, f"{each['rate']:,.0f}", f"{each['rate'] / told[1]['rate']:.2f}x", f"{each['cores']:.2f}",
+             f"{each['load_cores']:.2f}", f"{each['cpu_us']:.0f}", f"{2 * told[1]['cpu_us'] / each['cpu_us']:.2f}x",
+             rounds[count][-1]["shares"]) for count, each in told.items()]
+    rows[0] = (*rows[0][:6], "", rows[0][7])
+    table(("threads", "requests/s", "", "cores of the server", "of the load", "CPU µs/request", "two whole cores would give",
+           "shares of the threads"), rows)
     for sidecar in running.values():
         sidecar.end()
 
 
 def thread_round(sidecar):
     """Many connections, of two generators; nobody is pinned."""
-    argv = [LOAD, str(sidecar.port), "mode=mget", "mget=1000", f"keys={THREADS_KEYS}", "value=8", "check=100", "connections=16",
-            f"seconds={2 * SECONDS}"]
+    argv = [LOAD, str(sidecar.port), "mode=mget", "mget=1000", f"keys={THREADS_KEYS}", "value=8", "check=100",
+            "connections=16", f"seconds={2 * SECONDS}"]
     before, load_before = thread_cpu(sidecar), os.times()
     both = [subprocess.Popen([*argv, f"seed={seed}"], stdout=subprocess.PIPE, text=True) for seed in (1, 1001)]
     reports = [json.loads(each.communicate()[0]) for each in both]

@@ -19,7 +19,7 @@ SERVER_CORE, LOAD_CORE = 0, os.cpu_count() - 1
 # Each connection costs the server a descriptor and the load generator one: whose limit is low has fewer.
 DESCRIPTORS = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
-MAX_CONNECTIONS = min(20_000, DESCRIPTORS - 100)
+MAX_CONNECTIONS = min(20_000, DESCRIPTORS - 300)
 
 
 def pin(process, core):
