@@ -16,7 +16,15 @@
  */
 size_t hits_take(struct client *client, struct slice bytes);
 
-/* MGET, when memory has every one of the keys. False: nothing was written. */
-MUST_CHECK bool hits_take_many(struct client *client, const struct slice *keys, size_t count);
+/* Of an MGET's reply: a key that memory knows nothing of, and where its part
+ * belongs, in bytes from the reply's start. */
+struct hits_gap {
+	size_t index, at;
+};
+
+/* The reply to MGET, of what memory has, is written to `out`; what it has not
+ * is added to `gaps`, which holds struct hits_gap. How many those are. */
+size_t hits_take_many(struct client *client, const struct slice *keys, size_t count,
+    struct buf *out, struct buf *gaps);
 
 #endif

@@ -11,7 +11,7 @@
 struct fetched {
 	enum fetch_outcome {
 		FETCH_VALUE,   /* kind, bytes */
-		FETCH_NIL,     /* Redis has no copy */
+		FETCH_NIL,     /* Redis has no copy; kind CACHE_NO_STRING: said by MGET */
 		FETCH_MISSING, /* Postgres has no row */
 		FETCH_OVER,    /* Postgres has a row whose valid_until has passed */
 		FETCH_ERROR,   /* Redis's error about the command: bytes, "-WRONGTYPE ...\r\n" */

@@ -24,27 +24,16 @@ ladder_may_keep(const struct ladder_context *context, struct slice key)
 	    glob_list_matches(slice_of(context->rules->settings->cache.keys), key);
 }
 
-/* What is too large for cache_read() to copy; pays the reference back. */
-void ladder_hit_large(struct buf *out, struct blob *bytes);
-
 /*
- * Memory's fresh string, of a key that it may keep: the reply to GET goes to `out`, with `hash` the
- * key's cache_hash(). False: nothing was written, and there may be an answer
- * all the same. Then ladder_refresh() where that is asked for, and
+ * cache_read(), of a key that memory may keep. On CACHE_READ_NONE there may be
+ * an answer all the same. Then ladder_refresh() where that is asked for, and
  * ladder_count_hits() when all are done.
  */
-MUST_CHECK static inline bool
+MUST_CHECK static inline enum cache_read
 ladder_hit(struct ladder_context *context, struct slice key, uint64_t hash, int64_t now_ms,
-    struct buf *out, bool *should_refresh)
+    struct buf *out, struct cache_reading *reading)
 {
-	struct cache_reading reading;
-
-	enum cache_read read =
-	    cache_read(context->backends->cache, key, hash, now_ms, out, &reading);
-	*should_refresh = reading.should_refresh;
-	if (read == CACHE_READ_BLOB)
-		ladder_hit_large(out, reading.bytes);
-	return read != CACHE_READ_NONE;
+	return cache_read(context->backends->cache, key, hash, now_ms, out, reading);
 }
 
 void ladder_count_hits(struct ladder_context *context, int64_t hits);

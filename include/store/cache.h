@@ -44,6 +44,9 @@ enum cache_kind {
 	CACHE_ABSENT, /* known not to be there: no row, or nil in Redis; no bytes */
 	CACHE_OVER,   /* there is a row, but its valid_until has passed; no bytes */
 	CACHE_REPLY,  /* bytes: Redis's reply to the words of the variant, as it came */
+	/* MGET has said nil: not there, or of another type. Only cache_read()
+	 * tells of it, a cache_find() knows nothing; no bytes. */
+	CACHE_NO_STRING,
 };
 
 /* Where a value came from. */
@@ -126,9 +129,11 @@ void cache_prefetch(const struct cache *cache, uint64_t hash);
 void cache_prefetch_entry(const struct cache *cache, uint64_t hash);
 
 enum cache_read {
-	CACHE_READ_NONE, /* not fresh, or no string: cache_find() knows more */
-	CACHE_READ_BULK, /* `out` has it: "$5\r\nhello\r\n" */
-	CACHE_READ_BLOB, /* too large to copy twice: `bytes` has it, one reference */
+	CACHE_READ_NONE,      /* not fresh, or none of these: cache_find() knows more */
+	CACHE_READ_NIL,       /* known not to be there */
+	CACHE_READ_NO_STRING, /* the same, or of another type: nil to MGET, and to nobody else */
+	CACHE_READ_BULK,      /* `out` has it: "$5\r\nhello\r\n" */
+	CACHE_READ_BLOB,      /* too large to copy twice: `bytes` has it, one reference */
 };
 
 struct cache_reading {
@@ -137,8 +142,8 @@ struct cache_reading {
 };
 
 /*
- * A fresh string, straight from memory into `out`, as the reply to a GET. It
- * counts as use. `hash` is cache_hash(key). On CACHE_READ_NONE nothing has
+ * A fresh string, straight from memory into `out`, as the reply to a GET, or
+ * what else is said above, with nothing written. It counts as use. `hash` is cache_hash(key). On CACHE_READ_NONE nothing has
  * changed, neither `out` nor the order of use, so a cache_find() that follows
  * counts once.
  */

@@ -66,20 +66,58 @@ find_map(const struct hit_rules *rules, struct slice key, struct slice *id)
 	return rules->maps != NULL ? maps_find(rules->maps, key, id) : NULL;
 }
 
+static inline void
+put_missing(struct buf *out, int resp, const struct map *map)
+{
+	if (map != NULL && map->settings->missing == MISSING_FREE)
+		reply_bulk(out, blob_slice(map->free));
+	else
+		reply_null(out, resp);
+}
+
+/* Takes over the reference. */
+static void
+put_large(struct buf *out, struct blob *blob)
+{
+	reply_bulk(out, blob_slice(blob));
+	blob_unref(blob);
+}
+
+/* What cache_read() has not written itself; false: it is no answer. */
+static bool
+put_other(struct client *client, const struct map *map, bool is_many, enum cache_read read,
+    struct blob *large, struct buf *out)
+{
+	if (read == CACHE_READ_NONE || (read == CACHE_READ_NO_STRING && !is_many))
+		return false;
+	if (read == CACHE_READ_BLOB)
+		put_large(out, large);
+	else
+		put_missing(out, client->session.resp, map);
+	return true;
+}
+
+static inline bool
+is_hash(const struct map *map)
+{
+	return map != NULL && map->settings->type == MAP_HASH;
+}
+
 /* False: memory cannot answer, and nothing was written. */
 static inline bool
 answer(struct client *client, const struct hit_rules *rules, const struct hit *hit,
-    const struct map *map, struct buf *out)
+    const struct map *map, bool is_many, struct buf *out)
 {
 	struct ladder_context *ladder = client->front->ladder;
-	bool should_refresh;
+	struct cache_reading reading;
 
-	if ((map != NULL && map->settings->type == MAP_HASH) ||
-	    (!rules->keeps_all && !ladder_may_keep(ladder, hit->key)))
+	if (is_hash(map) || (!rules->keeps_all && !ladder_may_keep(ladder, hit->key)))
 		return false;
-	if (!ladder_hit(ladder, hit->key, hit->hash, rules->now_ms, out, &should_refresh))
+	enum cache_read read =
+	    ladder_hit(ladder, hit->key, hit->hash, rules->now_ms, out, &reading);
+	if (read != CACHE_READ_BULK && !put_other(client, map, is_many, read, reading.bytes, out))
 		return false;
-	if (should_refresh)
+	if (reading.should_refresh)
 		refresh(client, hit->key);
 	return true;
 }
@@ -96,24 +134,13 @@ answer_get(struct client *client, const struct hit_rules *rules, const struct hi
 	bool counts = !client->peer.is_local || (map != NULL && map->settings->limit);
 
 	if (!counts || !limit_gate_refuses_get(client, map, id, hit->hash)) {
-		if (!answer(client, rules, hit, map, &front->out))
+		if (!answer(client, rules, hit, map, false, &front->out))
 			return false;
 		++*hits;
 	}
 	if (counts)
 		limit_gate_done(client);
 	return true;
-}
-
-/* One of several keys, which are counted already. */
-static inline bool
-answer_one_of_many(struct client *client, const struct hit_rules *rules, const struct hit *hit,
-    struct buf *out)
-{
-	struct slice id = SLICE_NONE;
-	const struct map *map = find_map(rules, hit->key, &id);
-
-	return answer(client, rules, hit, map, out);
 }
 
 /* ---- GET, GET, GET ... ---- */
@@ -258,29 +285,44 @@ hits_forget_lone(struct client *client)
 
 /* ---- MGET ---- */
 
-bool
-hits_take_many(struct client *client, const struct slice *keys, size_t count)
+static void
+hash_run(const struct front *front, const struct slice *keys, size_t count, struct hit *run)
 {
-	struct hit_rules rules = rules_of(client->front);
-	struct buf *out = client_reply(client);
-	size_t before = buf_len(out);
+	for (size_t i = 0; i < count; i++) {
+		run[i].key = keys[i];
+		run[i].hash = cache_hash(keys[i]);
+	}
+	prefetch(front->ladder->backends->cache, run, count);
+}
+
+size_t
+hits_take_many(struct client *client, const struct slice *keys, size_t count, struct buf *out,
+    struct buf *gaps)
+{
+	struct front *front = client->front;
+	struct hit_rules rules = rules_of(front);
+	size_t start = buf_len(out), missing = 0;
+	int64_t hits = 0;
 	struct hit run[RUN];
 
 	reply_array(out, count);
-	for (size_t at = 0; at < count; at += RUN) {
-		size_t here = count - at < RUN ? count - at : RUN;
-		for (size_t i = 0; i < here; i++) {
-			run[i].key = keys[at + i];
-			run[i].hash = cache_hash(keys[at + i]);
-		}
-		prefetch(client->front->ladder->backends->cache, run, here);
-		for (size_t i = 0; i < here; i++) {
-			if (answer_one_of_many(client, &rules, &run[i], out))
-				continue;
-			out->end = out->start + before; /* as if nothing had been */
-			return false;
+	for (size_t index = 0; index < count; index++) {
+		const struct hit *hit = &run[index % RUN];
+		struct slice id = SLICE_NONE;
+		if (hit == run)
+			hash_run(front, keys + index, count - index < RUN ? count - index : RUN,
+			    run);
+		const struct map *map = find_map(&rules, hit->key, &id);
+		if (is_hash(map)) {
+			reply_null(out, client->session.resp); /* as a hash in Redis is to MGET */
+		} else if (answer(client, &rules, hit, map, true, out)) {
+			hits++;
+		} else {
+			struct hits_gap gap = { index, buf_len(out) - start };
+			buf_append(gaps, &gap, sizeof(gap));
+			missing++;
 		}
 	}
-	ladder_count_hits(client->front->ladder, (int64_t)count);
-	return true;
+	ladder_count_hits(front->ladder, hits);
+	return missing;
 }

@@ -82,39 +82,54 @@ handle_get(struct client *client, const struct request_parser *parser)
 
 /* ---- MGET ---- */
 
+/*
+ *   held   [*5 k1 k2    k4    ]   what memory has said
+ *   parts             k3    k5    what it had to ask for
+ */
 struct many {
 	struct slot *slot;
+	struct buf held;
 	size_t count, waiting;
 	struct many_part {
 		struct many *many;
+		size_t at; /* in held */
 		struct answer answer;
 	} parts[];
 };
 
 static void
-finish_many(struct many *many)
+write_many(struct many *many, struct buf *out)
 {
-	struct buf *out = slot_out(many->slot);
+	struct slice held = buf_slice(&many->held);
+	size_t at = 0;
 
 	/* Nobody but Redis has the other keys: without one the reply is a lie. */
 	for (size_t i = 0; i < many->count; i++) {
-		struct answer *answer = &many->parts[i].answer;
+		const struct answer *answer = &many->parts[i].answer;
 		if (answer->kind == ANSWER_ERROR && answer->rung == RUNG_ERROR) {
 			buf_append_slice(out, blob_slice(answer->bytes));
-			goto out;
+			return;
 		}
 	}
-	reply_array(out, many->count);
 	for (size_t i = 0; i < many->count; i++) {
-		struct answer *answer = &many->parts[i].answer;
-		if (answer->kind == ANSWER_ERROR) /* another type: MGET says nil */
+		const struct many_part *part = &many->parts[i];
+		buf_append(out, held.at + at, part->at - at);
+		at = part->at;
+		if (part->answer.kind == ANSWER_ERROR) /* another type: MGET says nil */
 			reply_null(out, slot_resp(many->slot));
 		else
-			write_string(out, slot_resp(many->slot), answer);
+			write_string(out, slot_resp(many->slot), &part->answer);
 	}
-out:
+	buf_append(out, held.at + at, held.len - at);
+}
+
+static void
+finish_many(struct many *many)
+{
+	write_many(many, slot_out(many->slot));
 	for (size_t i = 0; i < many->count; i++)
 		answer_release(&many->parts[i].answer);
+	buf_free(&many->held);
 	slot_done(many->slot);
 	free(many);
 }
@@ -129,37 +144,62 @@ on_part(void *arg, struct answer *answer)
 		finish_many(part->many);
 }
 
-static bool
-handle_mget(struct client *client, const struct request_parser *parser)
+static struct many *
+many_new(struct client *client, struct slice held, size_t count)
 {
-	struct ladder_context *ladder = front_ladder(client_front(client));
-	size_t count = parser->argc - 1;
-
-	if (count == 0)
-		return false;
-	if (limit_gate_refuses_keys(client, parser->argv + 1, count))
-		return true;
-	if (hits_take_many(client, parser->argv + 1, count))
-		return true;
 	struct many *many = alloc_zero(sizeof(*many) + count * sizeof(struct many_part));
+
 	many->slot = slot_new(client);
 	many->count = count;
 	many->waiting = count + 1; /* one for ourselves: not done before all are asked */
+	buf_append_slice(&many->held, held);
+	return many;
+}
+
+static void
+ask_many(struct client *client, const struct slice *keys, const struct hits_gap *gaps, bool is_many,
+    struct many *many)
+{
+	struct ladder_context *ladder = front_ladder(client_front(client));
+
 	ladder_begin_many(ladder);
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < many->count; i++) {
 		struct many_part *part = &many->parts[i];
 		struct question question;
 		part->many = many;
-		reads_question(client, parser->argv[i + 1], &question);
-		question.is_many = count > 1;
-		if (question.is_hash) /* a hash in Redis is nil to MGET, and so is it here */
-			part->answer = (struct answer){ .kind = ANSWER_NIL, .rung = RUNG_MEMORY };
-		if (question.is_hash || ladder_ask(ladder, &question, &part->answer, on_part, part))
+		part->at = gaps[i].at;
+		reads_question(client, keys[gaps[i].index], &question);
+		question.is_many = is_many;
+		if (ladder_ask(ladder, &question, &part->answer, on_part, part))
 			many->waiting--;
 	}
 	ladder_end_many(ladder);
 	if (--many->waiting == 0)
 		finish_many(many);
+}
+
+static bool
+handle_mget(struct client *client, const struct request_parser *parser)
+{
+	const struct slice *keys = parser->argv + 1;
+	size_t count = parser->argc - 1;
+	struct buf gaps = BUF_EMPTY;
+
+	if (count == 0)
+		return false;
+	if (limit_gate_refuses_keys(client, keys, count))
+		return true;
+	struct buf *out = client_reply(client);
+	size_t start = buf_len(out);
+	size_t missing = hits_take_many(client, keys, count, out, &gaps);
+	if (missing == 0)
+		return true;
+	struct slice held = buf_slice(out);
+	struct many *many =
+	    many_new(client, slice_make(held.at + start, held.len - start), missing);
+	out->end = out->start + start; /* as if nothing had been */
+	ask_many(client, keys, (const struct hits_gap *)(void *)gaps.at, count > 1, many);
+	buf_free(&gaps);
 	return true;
 }
 

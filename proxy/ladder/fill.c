@@ -74,6 +74,8 @@ fill_memory_variant(struct ladder_context *context, struct slice key, struct sli
 	bool is_value = fetched->outcome == FETCH_VALUE;
 	bool is_short = !is_value || (fetched->kind == CACHE_REPLY && says_nothing(fetched));
 
+	bool is_of_many = fetched->outcome == FETCH_NIL && fetched->kind == CACHE_NO_STRING;
+
 	if (fetched->outcome == FETCH_ERROR || fetched->outcome == FETCH_FAILED)
 		return;
 	int64_t now_ms = clock_mono_ms();
@@ -86,6 +88,7 @@ fill_memory_variant(struct ladder_context *context, struct slice key, struct sli
 	struct cache_value value = {
 		.kind = is_value                     ? fetched->kind
 		    : fetched->outcome == FETCH_OVER ? CACHE_OVER
+		    : is_of_many                     ? CACHE_NO_STRING
 						     : CACHE_ABSENT,
 		.source = fetched->source,
 		.bytes = is_value ? fetched->bytes : NULL,
@@ -102,6 +105,8 @@ fill_memory_variant(struct ladder_context *context, struct slice key, struct sli
 	};
 	if (ttl_ms > 0)
 		cache_fill_variant(context->backends->cache, key, variant, lease, &value);
+	else if (!is_value && variant.len == 0) /* not to be remembered; what says otherwise goes */
+		cache_drop_under(context->backends->cache, key, lease);
 }
 
 /* ---- Redis ---- */

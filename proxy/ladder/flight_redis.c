@@ -213,15 +213,13 @@ read_hash(struct slice reply, struct fetched *fetched)
 	fetched->bytes = blob_new(slice_make(reply.at + header, reply.len - header));
 }
 
-/* A nil among many may also be a key of another type: nothing to remember. */
 static bool
 may_remember(const struct flight *flight, const struct fetched *fetched)
 {
-	if (!flight->may_keep)
-		return false;
-	if (fetched->outcome == FETCH_VALUE)
-		return true;
-	return fetched->outcome == FETCH_NIL && flight->map == NULL && flight->kind == FLIGHT_GET;
+	bool is_nil = fetched->outcome == FETCH_NIL && flight->map == NULL &&
+	    (flight->kind == FLIGHT_GET || flight->kind == FLIGHT_MGET);
+
+	return flight->may_keep && (fetched->outcome == FETCH_VALUE || is_nil);
 }
 
 /* The copy that memory may hold is of a key that is gone, or another now. */
@@ -276,6 +274,8 @@ settle_values(struct ask *ask, struct slice reply)
 	}
 	for (size_t i = 0; i < ask->count; i++) {
 		fetched.bytes = NULL;
+		/* If it is nil: among many it may also be of another type. */
+		fetched.kind = is_list ? CACHE_NO_STRING : CACHE_ABSENT;
 		fetched.took_ms = flight_took_ms(ask->members[i]);
 		if (ask->members[i]->kind == FLIGHT_HASH)
 			read_hash(reply, &fetched);

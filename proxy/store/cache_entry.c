@@ -230,7 +230,8 @@ entry_read(const struct stale_spans *spans, const struct entry *entry, struct ca
 bool
 entry_has_bytes(const struct entry *entry)
 {
-	return entry->kind != CACHE_ABSENT && entry->kind != CACHE_OVER;
+	return entry->kind != CACHE_ABSENT && entry->kind != CACHE_OVER &&
+	    entry->kind != CACHE_NO_STRING;
 }
 
 struct blob *

@@ -41,6 +41,8 @@ find_at(struct cache *cache, struct shard *shard, uint32_t place, int64_t now_ms
 		shard_remove(cache, shard, place);
 		return found;
 	}
+	if (entry->kind == CACHE_NO_STRING)
+		return CACHE_MISS; /* as far as others than MGET are concerned */
 	value->bytes = entry_blob(entry);
 	if (found == CACHE_FRESH) {
 		shard_touch(cache, shard, place, entry);
@@ -151,6 +153,22 @@ append_bulk(struct buf *out, struct slice bytes)
 	buf_added(out, (size_t)(at + 2 - start));
 }
 
+/* What is known not to be there, when that is fresh. With the lock held. */
+static enum cache_read
+read_absence(const struct cache *cache, struct shard *shard, uint32_t place, int64_t now_ms)
+{
+	struct entry *entry = entry_at(shard, place);
+	struct cache_value value;
+
+	if (entry->kind != CACHE_ABSENT && entry->kind != CACHE_NO_STRING)
+		return CACHE_READ_NONE;
+	entry_read(&shard->spans, entry, &value);
+	if (judge(shard, &value, now_ms) != CACHE_FRESH)
+		return CACHE_READ_NONE;
+	shard_touch(cache, shard, place, entry);
+	return entry->kind == CACHE_ABSENT ? CACHE_READ_NIL : CACHE_READ_NO_STRING;
+}
+
 /* What nearly all hits are. With the lock held. */
 static inline enum cache_read
 read_short(const struct cache *cache, struct shard *shard, uint32_t place, struct entry *entry,
@@ -158,7 +176,9 @@ read_short(const struct cache *cache, struct shard *shard, uint32_t place, struc
 {
 	int64_t fresh_until_ms;
 
-	if (entry->kind != CACHE_STRING || !entry_is_fresh(entry, now_ms, &fresh_until_ms) ||
+	if (entry->kind != CACHE_STRING)
+		return read_absence(cache, shard, place, now_ms);
+	if (!entry_is_fresh(entry, now_ms, &fresh_until_ms) ||
 	    entry_filled_ms(entry) < shard->trusted_from_ms)
 		return CACHE_READ_NONE;
 	shard_touch(cache, shard, place, entry);
@@ -176,8 +196,10 @@ read_long(const struct cache *cache, struct shard *shard, uint32_t place, int64_
 	struct entry *entry = entry_at(shard, place);
 	struct cache_value value;
 
+	if (entry->kind != CACHE_STRING)
+		return read_absence(cache, shard, place, now_ms);
 	entry_read(&shard->spans, entry, &value);
-	if (entry->kind != CACHE_STRING || judge(shard, &value, now_ms) != CACHE_FRESH)
+	if (judge(shard, &value, now_ms) != CACHE_FRESH)
 		return CACHE_READ_NONE;
 	shard_touch(cache, shard, place, entry);
 	reading->should_refresh = is_first_to_refresh(entry, value.refresh_at_ms, now_ms);

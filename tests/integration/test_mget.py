@@ -2,6 +2,9 @@
 
 import pytest
 
+from processes import eventually
+from sidecar import PLAN_MAP
+
 
 @pytest.fixture
 def sidecar(redis, pgbouncer, start_sidecar):
@@ -97,6 +100,111 @@ def test_10000_keys_in_one_mget(redis, pgbouncer, plans, start_sidecar):
     assert client.call("MGET", *keys) == expected
     assert sidecar.metric("sidecar_postgres_batch_ids_count") <= 10_000 / 256 + 10
     assert client.call("MGET", *keys) == expected
+
+
+@pytest.fixture
+def remembering(redis, start_sidecar):
+    """Remembers nil for as long as the test takes; tells what it asks of Redis."""
+    return start_sidecar(redis={"url": redis.url},
+                         cache={"coherence": "ttl", "negative_ttl": "5m", "ttl": "5m"})
+
+
+def looked_up(redis):
+    """Keys that Redis has looked for, ever."""
+    stats = redis.call("INFO", "stats").decode()
+    return sum(int(line.split(":")[1]) for line in stats.splitlines()
+               if line.startswith(("keyspace_hits:", "keyspace_misses:")))
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_only_what_memory_has_not_is_asked_for(protocol, remembering, redis):
+    client = remembering.client(protocol=protocol)
+    keys = [f"k:{number}" for number in range(1000)]
+    values = [b"v%d" % number for number in range(1000)]
+    redis.call("MSET", *(word for pair in zip(keys, values) for word in pair))
+    assert client.call("MGET", *keys[:400], *keys[410:]) == values[:400] + values[410:]
+    before, seen = looked_up(redis), redis.commands_seen().get("mget", 0)
+    assert client.call("MGET", *keys) == values
+    assert looked_up(redis) - before == 10
+    assert redis.commands_seen()["mget"] == seen + 1
+    assert client.call("MGET", *reversed(keys)) == values[::-1]
+    assert looked_up(redis) - before == 10
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_what_an_mget_found_missing_is_remembered(protocol, remembering, redis):
+    client = remembering.client(protocol=protocol)
+    redis.call("SET", "there", "1")
+    keys, values = ["no:1", "there", "no:2", "no:1"], [None, b"1", None, None]
+    assert client.call("MGET", *keys) == values
+    before, hits = looked_up(redis), remembering.metric("sidecar_cache_hits_total")
+    for _ in range(3):
+        assert client.call("MGET", *keys) == values
+    assert looked_up(redis) == before
+    assert remembering.metric("sidecar_cache_hits_total") == hits + 12
+
+
+def test_a_remembered_nil_of_get_answers_an_mget(remembering, redis):
+    assert remembering.get("no:1") is None
+    before = looked_up(redis)
+    assert remembering.get("no:1") is None
+    assert remembering.call("MGET", "no:1", "no:1") == [None, None]
+    assert looked_up(redis) == before
+
+
+def test_a_remembered_nil_gives_way_to_a_write(redis, start_sidecar):
+    remembering = start_sidecar(redis={"url": redis.url},
+                                cache={"coherence": "tracking", "negative_ttl": "5m"})
+    assert remembering.call("MGET", "a", "b") == [None, None]
+    assert remembering.call("SET", "a", "1") == "OK"
+    assert remembering.call("MGET", "a", "b") == [b"1", None]
+    redis.call("SET", "b", "2")  # past us
+    eventually(lambda: remembering.call("MGET", "a", "b") == [b"1", b"2"])
+    redis.call("DEL", "a")
+    eventually(lambda: remembering.call("MGET", "a", "b") == [None, b"2"])
+
+
+def test_what_mget_says_of_another_type_is_not_said_by_get(remembering, redis):
+    redis.call("RPUSH", "list", "x")
+    for _ in range(2):
+        assert remembering.call("MGET", "list", "none") == [None, None]
+        assert remembering.get("list").startswith("WRONGTYPE")
+        assert remembering.call("LLEN", "list") == 1
+        assert remembering.call("TYPE", "list") == "list"
+
+
+def test_nothing_is_remembered_without_negative_ttl(redis, start_sidecar):
+    sidecar = start_sidecar(redis={"url": redis.url},
+                            cache={"coherence": "ttl", "negative_ttl": "0s"})
+    assert sidecar.call("MGET", "a", "b") == [None, None]
+    redis.call("SET", "b", "2")
+    assert sidecar.call("MGET", "a", "b") == [None, b"2"]
+
+
+def test_a_user_without_a_row_gets_what_the_map_says_from_memory_too(
+        redis, pgbouncer, plans, start_sidecar):
+    sidecar = start_sidecar(
+        redis={"url": redis.url}, postgres={"url": pgbouncer.url},
+        cache={"negative_ttl": "5m"}, maps={"plan": {**PLAN_MAP, "missing": "free"}})
+    free = plans.FREE.encode()
+    for _ in range(2):
+        assert sidecar.call("MGET", "plan:90001", "plan:1", "plan:90001") == [
+            free, plans.bytes(1), free]
+        assert sidecar.get("plan:90001") == free
+
+
+def test_10000_keys_of_which_100_are_missing(remembering, redis):
+    client = remembering.client(timeout=20)
+    keys = [f"k:{number}" for number in range(10_000)]
+    values = [b"x" * (number % 300) if number % 100 else None for number in range(10_000)]
+    redis.call("MSET", *(word for pair in zip(keys, values) if pair[1] is not None
+                         for word in pair))
+    some = [at for at in range(10_000) if at % 100]
+    assert client.call("MGET", *(keys[at] for at in some)) == [values[at] for at in some]
+    before = looked_up(redis)
+    for _ in range(3):
+        assert client.call("MGET", *keys) == values
+    assert looked_up(redis) - before == 100
 
 
 def test_an_mget_of_a_wrong_type_is_nil_as_in_redis(sidecar, redis):
