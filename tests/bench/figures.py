@@ -82,10 +82,12 @@ def draw_panel(panel, left, top):
              f'<text x="{left + PANEL_WIDTH / 2}" y="{top + PANEL_HEIGHT + 36}" text-anchor="middle">{panel["x"]}</text>',
              f'<text transform="translate({left - 46},{top + PANEL_HEIGHT / 2}) rotate(-90)" '
              f'text-anchor="middle">{panel["y"]}</text>']
+    before = left - PANEL_WIDTH
     for x in x_ticks:
         at, bottom = place(x, low)
+        anchor, before = "middle" if at - before > 36 else "start", at  # close to the last one: beside it
         parts.append(f'<line x1="{at:.1f}" y1="{top}" x2="{at:.1f}" y2="{bottom:.1f}" stroke="#eee"/>'
-                     f'<text x="{at:.1f}" y="{bottom + 16:.1f}" text-anchor="middle">{short(x)}</text>')
+                     f'<text x="{at:.1f}" y="{bottom + 16:.1f}" text-anchor="{anchor}">{short(x)}</text>')
     for y in y_ticks(low, high):
         _, at = place(x_ticks[0], y)
         parts.append(f'<line x1="{left}" y1="{at:.1f}" x2="{left + PANEL_WIDTH}" y2="{at:.1f}" stroke="#eee"/>'
@@ -126,7 +128,7 @@ def y_ticks(low, high):
 
 def short(number):
     """1500 as 1.5k; powers of two by 1024."""
-    if number >= 1 << 14 and number % 1024 == 0:
+    if number >= 1024 and number % 1024 == 0:
         return f"{number >> 20}M" if number >= 1 << 20 else f"{number >> 10}K"
     for limit, letter in ((1_000_000, "M"), (1000, "k")):
         if number >= limit:
