@@ -102,7 +102,7 @@ fuzz:
 	@tests/fuzz/run
 
 ## bench: the numbers in the README, measured beside redis-server; make bench ONLY=hits
-bench: $(BUILD)/bench/load $(BUILD)/bench/floor
+bench: $(BUILD)/bench/load $(BUILD)/bench/floor $(BUILD)/bench/storm
 	@deploy/deps.sh test
 	@$(MAKE) --no-print-directory -j2 $(BINARY)
 	@/usr/bin/python3 tests/bench/side_by_side.py $(ONLY)
@@ -124,6 +124,11 @@ $(BUILD)/bench/floor: tests/bench/floor.c
 	@mkdir -p $(@D)
 	@echo "link $@"
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -o $@ $< -levent
+
+$(BUILD)/bench/storm: tests/bench/storm.c
+	@mkdir -p $(@D)
+	@echo "link $@"
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -o $@ $<
 
 ## instructions: what a request costs, counted by valgrind; fails when it has grown by more than 5 %
 instructions:

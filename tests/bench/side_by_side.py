@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """sidecar beside redis-server (and memcached, twemproxy where they are installed), in one run.
 
-    side_by_side.py [ONLY...]       of: hits peer forward rate memory connections entries work threads lookups
+    side_by_side.py [ONLY...]       of: hits peer forward rate memory connections entries work threads lookups storm
 
 The server is on one core, the load on another; servers take turns (rounds.py says how, and what
 is told). Every answer is compared with what was stored, but for `peer`, whose load generator is
@@ -21,9 +21,10 @@ from growth import entries, threads, work  # noqa: E402
 from lookups import lookups  # noqa: E402
 from processes import Session  # noqa: E402
 from rounds import say  # noqa: E402
+from storm import storm  # noqa: E402
 
 PARTS = {part.__name__: part for part in (hits, peer, forward, rate, memory, connections, entries, work, threads,
-                                          lookups)}
+                                          lookups, storm)}
 
 
 def main(names):

@@ -163,7 +163,8 @@ def test_beyond_max_clients_each_is_told_and_counted_and_the_places_come_back(st
 # What they leave behind
 
 needs_plain_memory = pytest.mark.skipif(slowness() > 1, reason="a sanitizer's memory is not the program's")
-SPARE = 6 << 20  # that may come and go: pages half used, a worker's own buffers
+# What may come and go: pages half used, a worker's own buffers.
+SPARE = (6 << 20) + max(0, MANY - 2000) * 500
 
 
 def settled_bytes(sidecar, limit):
