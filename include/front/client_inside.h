@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "front/client.h"
+#include "front/inserts.h"
 #include "front/tls_stream.h"
 
 #define READ_BYTES 65536
@@ -35,8 +36,9 @@ struct slot {
 /* What is half done; an idle client has none of it. */
 struct unfinished {
 	struct client *client;
-	struct buf in;  /* a command that is half there, or not handled yet */
-	struct buf out; /* replies that the socket did not take */
+	struct buf in;          /* a command that is half there, or not handled yet */
+	struct buf out;         /* replies that the socket did not take */
+	struct inserts inserts; /* between them */
 	struct request_progress progress;
 	struct deadline patience; /* for its handshake; later, for it to hang up */
 };
@@ -101,8 +103,10 @@ struct front {
 	struct lone_get lone_gets[LONE_GETS];
 	size_t lone_count, lone_bytes; /* the latter at the start of `in` */
 	char in[READ_BYTES + LONE_GETS * LONE_BYTES];
-	struct buf out;     /* replies to the client being handled */
-	struct buf nowhere; /* replies that it does not want */
+	struct buf out;             /* replies to the client being handled */
+	struct inserts inserts;     /* between them */
+	struct deadline out_unused; /* a large `out` is given back */
+	struct buf nowhere;         /* replies that it does not want */
 };
 
 static inline size_t
@@ -114,7 +118,16 @@ client_in_len(const struct client *client)
 static inline size_t
 client_out_len(const struct client *client)
 {
-	return client->unfinished != NULL ? buf_len(&client->unfinished->out) : 0;
+	const struct unfinished *unfinished = client->unfinished;
+
+	return unfinished != NULL ? buf_len(&unfinished->out) + unfinished->inserts.bytes : 0;
+}
+
+/* What waits in the shared buffer, and between its bytes. */
+static inline size_t
+front_out_len(const struct front *front)
+{
+	return buf_len(&front->out) + front->inserts.bytes;
 }
 
 /* The time of this turn of the loop. */
@@ -153,6 +166,8 @@ void client_forget_dirty(struct client *client);
 /* ---- client_send.c ---- */
 /* False: the connection is gone, and so is the client. */
 MUST_CHECK bool client_send_bytes(struct client *client, struct slice bytes, size_t *sent);
+/* The same for a buffer with what is inserted; what is sent is taken off. */
+MUST_CHECK bool client_send_output(struct client *client, struct buf *out, struct inserts *inserts);
 void client_mark_dirty(struct client *client);
 bool client_owes_bytes(const struct client *client);
 bool client_owes_too_much(const struct client *client);

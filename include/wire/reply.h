@@ -13,6 +13,8 @@ void reply_simple(struct buf *out, const char *text);
 __attribute__((format(printf, 2, 3))) void reply_error(struct buf *out, const char *format, ...);
 void reply_integer(struct buf *out, int64_t number);
 void reply_bulk(struct buf *out, struct slice bytes);
+/* Its start alone: the bytes and "\r\n" follow. */
+void reply_bulk_header(struct buf *out, size_t len);
 void reply_text(struct buf *out, const char *text); /* a bulk string */
 void reply_null(struct buf *out, int resp);
 void reply_array(struct buf *out, size_t count);

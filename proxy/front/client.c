@@ -38,7 +38,9 @@ front_free(struct front *front)
 	assert(front->client_count == 0);
 	request_parser_free(&front->parser);
 	deny_free(front->deny);
+	deadlines_remove(front->ladder->deadlines, &front->out_unused);
 	buf_free(&front->out);
+	inserts_free(&front->inserts);
 	buf_free(&front->nowhere);
 	free(front);
 }
@@ -208,6 +210,7 @@ free_unfinished(struct client *client)
 	deadlines_remove(client->front->ladder->deadlines, &unfinished->patience);
 	buf_free(&unfinished->in);
 	buf_free(&unfinished->out);
+	inserts_free(&unfinished->inserts);
 	free(unfinished);
 	client->unfinished = NULL;
 }

@@ -95,10 +95,10 @@ weigh(const struct client *client, struct client_facts *facts)
 
 	facts->query_bytes = buf_len(&unfinished->in);
 	facts->query_room = unfinished->in.size - facts->query_bytes;
-	facts->reply_bytes = buf_len(&unfinished->out);
+	facts->reply_bytes = client_out_len(client);
 	facts->replies = facts->reply_bytes > 0;
-	facts->total_bytes =
-	    sizeof(*client) + unfinished->in.size + unfinished->out.size + client->slot_bytes;
+	facts->total_bytes = sizeof(*client) + unfinished->in.size + unfinished->out.size +
+	    unfinished->inserts.bytes + client->slot_bytes;
 }
 
 static const char *

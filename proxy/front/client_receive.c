@@ -1,5 +1,6 @@
 /* What clients send: bytes to commands, batch by batch. */
 #include <errno.h>
+#include <stddef.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -10,6 +11,8 @@
 #include "wire/reply.h"
 
 #define LOG_EVERY_MS 10000
+
+#define OUT_KEPT_MS 1000
 
 #define CLOCKED_HITS 64  /* a batch of so many is worth a look at the clock, */
 #define CLOCKED_EVERY 16 /* and else one in so many */
@@ -51,7 +54,7 @@ pause_who_owes_too_much(struct client *client)
 	    client->last != NULL || client->redis != NULL || client->unfinished != NULL;
 
 	if ((has_others && client_owes_too_much(client)) ||
-	    buf_len(&front->out) > (size_t)client_settings(client)->listen.output_limit) {
+	    front_out_len(front) > (size_t)client_settings(client)->listen.output_limit) {
 		if (client->state == CLIENT_READING)
 			client_enter(client, CLIENT_PAUSED);
 	}
@@ -97,20 +100,44 @@ handle_commands(struct client *client, struct slice bytes, struct request_progre
 	return at;
 }
 
-/* What the socket has not taken, with errno where `sent` is negative. */
+static void
+on_out_unused(struct deadline *deadline)
+{
+	struct front *front =
+	    (struct front *)((char *)deadline - offsetof(struct front, out_unused));
+
+	buf_reset(&front->out);
+}
+
+/* A large block is kept for the next batches: giving it back each time costs
+ * more than filling it. An idle worker holds none. */
+static void
+empty_out(struct front *front)
+{
+	front->out.start = front->out.end = 0;
+	if (front->out.size <= BUF_KEEP_BYTES || front->out_unused.due_ms != 0)
+		return;
+	front->out_unused.on_due = on_out_unused;
+	deadlines_add(front->ladder->deadlines, &front->out_unused,
+	    front_now_ms(front) + OUT_KEPT_MS);
+}
+
+/* Behind what waits already, between large values, or when the socket did not
+ * take all. */
 MUST_CHECK static bool
-keep_unsent(struct client *client, ssize_t sent)
+send_slowly(struct client *client)
 {
 	struct front *front = client->front;
-	bool is_alive = sent >= 0 || errno == EAGAIN || errno == EINTR;
+	bool is_alive =
+	    client_out_len(client) > 0 || client_send_output(client, &front->out, &front->inserts);
 
-	if (is_alive) {
-		buf_take(&front->out, sent > 0 ? (size_t)sent : 0);
-		buf_append_slice(&client_unfinished(client)->out, buf_slice(&front->out));
-	} else {
-		client_close(client);
+	if (is_alive && front_out_len(front) > 0) {
+		struct unfinished *own = client_unfinished(client);
+		inserts_move(&own->inserts, &own->out, &front->inserts, &front->out);
 	}
-	buf_reset(&front->out);
+	if (front->inserts.count > 0)
+		inserts_free(&front->inserts);
+	empty_out(front);
 	return is_alive;
 }
 
@@ -122,11 +149,20 @@ client_send_shared(struct client *client)
 
 	if (out.len == 0)
 		return true;
-	ssize_t n = client_out_len(client) == 0 ? stream_send(client->fd, client->tls, out) : 0;
-	if (n != (ssize_t)out.len)
-		return keep_unsent(client, n);
-	buf_reset(&front->out);
-	return true;
+	if (front->inserts.count > 0 || client_out_len(client) > 0)
+		return send_slowly(client);
+	ssize_t n = stream_send(client->fd, client->tls, out);
+	if (n == (ssize_t)out.len) {
+		empty_out(front);
+		return true;
+	}
+	if (n < 0 && errno != EAGAIN && errno != EINTR) {
+		client_close(client);
+		empty_out(front);
+		return false;
+	}
+	front->out.start += n > 0 ? (size_t)n : 0;
+	return send_slowly(client);
 }
 
 /* Each hit took at most as long as its batch; the clock is asked behind large

@@ -31,6 +31,27 @@ client_send_bytes(struct client *client, struct slice bytes, size_t *sent)
 	return true;
 }
 
+bool
+client_send_output(struct client *client, struct buf *out, struct inserts *inserts)
+{
+	size_t sent = 0;
+
+	while (inserts->count > 0) { /* plain: see hits.c */
+		ssize_t n = inserts_send(inserts, out, client->fd);
+		int error = errno;
+		if (n < 0 && error != EAGAIN && error != EINTR) {
+			client_close(client);
+			return false;
+		}
+		if (n < 0)
+			return true;
+	}
+	bool is_alive = client_send_bytes(client, buf_slice(out), &sent);
+	if (is_alive)
+		out->start += sent;
+	return is_alive;
+}
+
 void
 client_mark_dirty(struct client *client)
 {
@@ -120,14 +141,15 @@ client_settle(struct client *client)
 void
 client_flush(struct client *client)
 {
-	bool has_out = client_out_len(client) > 0;
-	struct slice out = has_out ? buf_slice(&client->unfinished->out) : SLICE_NONE;
-	size_t sent;
+	struct buf none = BUF_EMPTY;
+	struct inserts nothing = { 0 };
+	struct unfinished *unfinished = client_out_len(client) > 0 ? client->unfinished : NULL;
 
-	if (!client_send_bytes(client, out, &sent))
+	if (!client_send_output(client, unfinished != NULL ? &unfinished->out : &none,
+		unfinished != NULL ? &unfinished->inserts : &nothing))
 		return;
-	if (has_out)
-		buf_take(&client->unfinished->out, sent);
+	if (unfinished != NULL && buf_len(&unfinished->out) == 0)
+		buf_reset(&unfinished->out);
 	client_settle(client);
 }
 

@@ -75,12 +75,19 @@ put_missing(struct buf *out, int resp, const struct map *map)
 		reply_null(out, resp);
 }
 
-/* Takes over the reference. */
+/* Takes over the reference. What is encrypted is copied anyway, and an MGET's
+ * reply may have to wait for the rest of it. */
 static void
-put_large(struct buf *out, struct blob *blob)
+put_large(struct client *client, struct buf *out, bool is_many, struct blob *blob)
 {
-	reply_bulk(out, blob_slice(blob));
-	blob_unref(blob);
+	if (is_many || client->tls != NULL) {
+		reply_bulk(out, blob_slice(blob));
+		blob_unref(blob);
+		return;
+	}
+	reply_bulk_header(out, blob->len);
+	inserts_add(&client->front->inserts, out, blob);
+	buf_append(out, "\r\n", 2);
 }
 
 /* What cache_read() has not written itself; false: it is no answer. */
@@ -91,7 +98,7 @@ put_other(struct client *client, const struct map *map, bool is_many, enum cache
 	if (read == CACHE_READ_NONE || (read == CACHE_READ_NO_STRING && !is_many))
 		return false;
 	if (read == CACHE_READ_BLOB)
-		put_large(out, large);
+		put_large(client, out, is_many, large);
 	else
 		put_missing(out, client->session.resp, map);
 	return true;
@@ -190,7 +197,7 @@ hits_take(struct client *client, struct slice bytes)
 	do {
 		count = read_run(bytes, at, run);
 		prefetch(front->ladder->backends->cache, run, count);
-		for (i = 0; i < count && buf_len(&front->out) <= output_limit; i++) {
+		for (i = 0; i < count && front_out_len(front) <= output_limit; i++) {
 			if (!answer_get(client, &rules, &run[i], &hits))
 				break;
 			at = run[i].end;

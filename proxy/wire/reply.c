@@ -66,6 +66,12 @@ reply_bulk(struct buf *out, struct slice bytes)
 }
 
 void
+reply_bulk_header(struct buf *out, size_t len)
+{
+	append_header(out, '$', len);
+}
+
+void
 reply_text(struct buf *out, const char *text)
 {
 	reply_bulk(out, slice_of(text));

@@ -95,6 +95,56 @@ def test_large_values_and_a_reader_that_does_not_read(sidecar, redis):
         assert client.call("MGET", *values) == list(values.values())
 
 
+def get(key):
+    return b"*2\r\n$3\r\nGET\r\n$%d\r\n%s\r\n" % (len(key), key.encode())
+
+
+def test_large_values_wait_for_their_reader_as_references(redis, start_sidecar):
+    """900 answers of 100 KB, read late; meanwhile the value is another one."""
+    sidecar = start_sidecar(redis={"url": redis.url}, server={"threads": 1},
+                            listen={"output_limit": "200mb"}, cache={"coherence": "ttl"})
+    large = os.urandom(100_000)
+    fill(sidecar, redis, {"large": large, "small": b"s"})
+    before = sidecar.memory_bytes()
+    with sidecar.client(timeout=30) as client, sidecar.client() as other:
+        client.socket.sendall((get("large") + get("small")) * 900)
+        eventually(lambda: sidecar.metrics().sum("sidecar_answers_total", rung="memory") >= 1800,
+                   what="all are answered")
+        if slowness() == 1:
+            assert sidecar.memory_bytes() - before < 20 << 20, "of 90 MB"
+        assert other.call("SET", "large", "new") == "OK"
+        assert other.call("GET", "large") == b"new"
+        for _ in range(900):
+            assert client.read() == large
+            assert client.read() == b"s"
+        assert client.call("GET", "large") == b"new"
+
+
+def test_who_reads_no_large_values_is_asked_for_no_more_and_may_leave(sidecar, redis):
+    fill(sidecar, redis, {"large": b"x" * 500_000})
+    for _ in range(3):
+        with sidecar.client() as client:
+            asked = sidecar.metrics().sum("sidecar_answers_total", rung="memory")
+            client.socket.sendall(get("large") * 400)
+            with sidecar.client() as other:
+                assert other.call("GET", "large") == b"x" * 500_000
+            answered = sidecar.metrics().sum("sidecar_answers_total", rung="memory") - asked
+            assert answered < 60, "8 MB may wait for it, and what its socket takes"
+    with sidecar.client() as client:
+        assert client.pipeline([("GET", "large")] * 40) == [b"x" * 500_000] * 40
+
+
+def test_room_for_a_burst_of_large_replies_is_given_back(redis, start_sidecar):
+    sidecar = start_sidecar(redis={"url": redis.url}, server={"threads": 1})
+    fill(sidecar, redis, {"k": b"v" * 16_000})
+    before = sidecar.memory_bytes()
+    with sidecar.client(timeout=30) as client:
+        for _ in range(3):
+            assert client.pipeline([("GET", "k")] * 400) == [b"v" * 16_000] * 400
+        if slowness() == 1:
+            eventually(lambda: sidecar.memory_bytes() - before < 2 << 20, what="it is given back")
+
+
 def test_an_mget_of_many_is_whole_whether_memory_has_all_or_one_is_missing(sidecar, redis):
     values = plain(1000, size=3)
     fill(sidecar, redis, values)
