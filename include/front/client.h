@@ -129,7 +129,10 @@ void client_finish(struct client *client);
 struct slot;
 struct slot *slot_new(struct client *client);
 struct buf *slot_out(struct slot *slot);
-/* The reply is complete. From here on the slot is not the caller's. */
+/* The whole reply, of which nothing has been written to slot_out(). */
+void slot_reply(struct slot *slot, struct slice reply);
+/* The reply is complete. From here on, as with slot_reply(), the slot is
+ * not the caller's. */
 void slot_done(struct slot *slot);
 /* RESP version to write the reply in: the client's when the command came. */
 int slot_resp(const struct slot *slot);

@@ -48,8 +48,7 @@ struct client {
 	struct client_session session;
 	struct front *front;
 	struct client *next, *prev; /* all of this worker */
-	struct client *next_dirty;
-	struct tls_stream *tls; /* NULL: plain */
+	struct tls_stream *tls;     /* NULL: plain */
 	struct session *redis;
 	struct unfinished *unfinished; /* NULL: nothing */
 	struct slot *last;             /* of its replies; last->next is the first. NULL: none */
@@ -59,7 +58,8 @@ struct client {
 	int fd;
 	uint8_t waits_for; /* EV_READ, EV_WRITE or both, as registered */
 	enum client_state state;
-	bool is_dirty : 1, is_at_end : 1;
+	uint32_t dirty_place; /* in front->dirty, from 1; 0: nowhere */
+	bool is_at_end : 1;
 	bool is_lone : 1;         /* among front->lone_gets */
 	bool waits_for_quiet : 1; /* its next command has to wait for all before it */
 	struct peer peer;
@@ -79,6 +79,15 @@ struct lone_get {
 	uint64_t hash;
 };
 
+/* A client with something to send when the turn ends. The replies to its
+ * commands of one batch mostly come in one piece from Redis: they lie in a row
+ * in front->relay, and are sent from there. Where they do not, or are large,
+ * the client has a buffer of its own, and no more than one of the two. */
+struct dirty {
+	struct client *client;      /* NULL: it has gone */
+	size_t relayed_at, relayed; /* bytes of front->relay */
+};
+
 struct front {
 	struct event_base *base;
 	struct ladder_context *ladder;
@@ -90,7 +99,9 @@ struct front {
 	const char *deny_of; /* the setting that it was made of; a reload brings another */
 	bool denies_get;
 	const struct command_info *get_info;
-	struct client *clients, *dirty;
+	struct client *clients;
+	struct dirty *dirty; /* in the order of their replies */
+	size_t dirty_count, dirty_room;
 	struct client *handling; /* whose commands are being handled; NULL: nobody's */
 	size_t client_count;
 	bool is_draining;
@@ -107,6 +118,8 @@ struct front {
 	struct inserts inserts;     /* between them */
 	struct deadline out_unused; /* a large `out` is given back */
 	struct buf nowhere;         /* replies that it does not want */
+	struct buf relay;           /* replies of this turn to clients that had to wait */
+	struct pool *slots;
 };
 
 static inline size_t
@@ -115,12 +128,16 @@ client_in_len(const struct client *client)
 	return client->unfinished != NULL ? buf_len(&client->unfinished->in) : 0;
 }
 
+/* What it has not been sent for want of room in its socket, or by now. */
 static inline size_t
 client_out_len(const struct client *client)
 {
 	const struct unfinished *unfinished = client->unfinished;
+	size_t own = unfinished != NULL ? buf_len(&unfinished->out) + unfinished->inserts.bytes : 0;
 
-	return unfinished != NULL ? buf_len(&unfinished->out) + unfinished->inserts.bytes : 0;
+	return client->dirty_place == 0
+	    ? own
+	    : own + client->front->dirty[client->dirty_place - 1].relayed;
 }
 
 /* What waits in the shared buffer, and between its bytes. */
@@ -169,6 +186,8 @@ MUST_CHECK bool client_send_bytes(struct client *client, struct slice bytes, siz
 /* The same for a buffer with what is inserted; what is sent is taken off. */
 MUST_CHECK bool client_send_output(struct client *client, struct buf *out, struct inserts *inserts);
 void client_mark_dirty(struct client *client);
+/* Its own buffer, for what comes behind all that it is owed already. */
+struct buf *client_own_out(struct client *client);
 bool client_owes_bytes(const struct client *client);
 bool client_owes_too_much(const struct client *client);
 /* Waits for something that may never come. */
@@ -177,6 +196,7 @@ bool client_is_endless(const struct client *client);
 void client_settle(struct client *client);
 void client_flush(struct client *client);
 void slot_account(struct slot *slot);
+void slot_free(struct front *front, struct slot *slot);
 
 /* ---- client_receive.c ---- */
 void client_on_event(evutil_socket_t fd, short what, void *arg);

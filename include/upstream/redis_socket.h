@@ -22,9 +22,9 @@ struct redis_socket {
 	struct redisContext *context; /* NULL: closed */
 	SSL *ssl;                     /* the context's; NULL: plain, or not yet */
 	size_t offered;               /* bytes of the context's that TLS may have sent or not */
-	struct buf more;              /* what waits behind the context's own buffer */
-	size_t unsent;                /* what was unsent when it was closed */
-	bool is_full;                 /* the last read took all there was room for */
+	struct buf more; /* TLS: what waits behind the context's own buffer; plain: all */
+	size_t unsent;   /* what was unsent when it was closed */
+	bool is_full;    /* the last read took all there was room for */
 	/* What the last read and write that could not go on wait for. TLS may
 	 * have to write before it can read, and the other way round. */
 	bool read_wants_write;

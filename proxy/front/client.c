@@ -13,6 +13,7 @@
 #include "wire/commands.h"
 
 #define FIRST_REPLY_BYTES (1 << 20)
+#define SLOTS_KEPT 1024
 #define HANDSHAKE_MS 5000 /* for a client to prove that it speaks TLS */
 
 struct front *
@@ -26,6 +27,7 @@ front_new(struct event_base *base, struct ladder_context *ladder, struct dedicat
 	front->dedicated = dedicated;
 	front->census = census;
 	front->metrics = metrics;
+	front->slots = pool_new(sizeof(struct slot), SLOTS_KEPT);
 	front->get_info = command_find(&SLICE("GET"), 1);
 	return front;
 }
@@ -42,6 +44,9 @@ front_free(struct front *front)
 	buf_free(&front->out);
 	inserts_free(&front->inserts);
 	buf_free(&front->nowhere);
+	buf_free(&front->relay);
+	pool_free(front->slots);
+	free(front->dirty);
 	free(front);
 }
 
@@ -274,14 +279,10 @@ front_add_client(struct front *front, int fd, int64_t id, const struct peer *pee
 void
 client_forget_dirty(struct client *client)
 {
-	struct client **at = &client->front->dirty;
-
-	if (!client->is_dirty)
+	if (client->dirty_place == 0)
 		return;
-	while (*at != client)
-		at = &(*at)->next_dirty;
-	*at = client->next_dirty;
-	client->is_dirty = false;
+	client->front->dirty[client->dirty_place - 1].client = NULL;
+	client->dirty_place = 0;
 }
 
 /* Those that wait for an answer are freed when it comes. */
@@ -296,10 +297,8 @@ leave_slots(struct client *client)
 	for (struct slot *next; slot != NULL; slot = next) {
 		next = slot->next;
 		slot->client = NULL;
-		if (slot->is_done) {
-			buf_free(&slot->out);
-			free(slot);
-		}
+		if (slot->is_done)
+			slot_free(client->front, slot);
 	}
 }
 

@@ -132,8 +132,8 @@ send_slowly(struct client *client)
 	    client_out_len(client) > 0 || client_send_output(client, &front->out, &front->inserts);
 
 	if (is_alive && front_out_len(front) > 0) {
-		struct unfinished *own = client_unfinished(client);
-		inserts_move(&own->inserts, &own->out, &front->inserts, &front->out);
+		struct buf *own = client_own_out(client);
+		inserts_move(&client->unfinished->inserts, own, &front->inserts, &front->out);
 	}
 	if (front->inserts.count > 0)
 		inserts_free(&front->inserts);

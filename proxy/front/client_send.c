@@ -10,6 +10,8 @@
 #include "front/client_inside.h"
 #include "front/session.h"
 
+#define RELAY_MOST_BYTES 16384 /* of a reply that is not copied once more */
+#define RELAY_KEPT_BYTES (256 * 1024)
 #define LINGER_MS 2000 /* for a client to hang up, once it has all it is owed */
 
 /* ---- sending ---- */
@@ -55,11 +57,41 @@ client_send_output(struct client *client, struct buf *out, struct inserts *inser
 void
 client_mark_dirty(struct client *client)
 {
-	if (client->is_dirty)
+	struct front *front = client->front;
+
+	if (client->dirty_place != 0)
 		return;
-	client->is_dirty = true;
-	client->next_dirty = client->front->dirty;
-	client->front->dirty = client;
+	if (front->dirty_count == front->dirty_room) {
+		front->dirty_room = front->dirty_room > 0 ? 2 * front->dirty_room : 64;
+		front->dirty = alloc_again(front->dirty, front->dirty_room * sizeof(struct dirty));
+	}
+	front->dirty[front->dirty_count++] = (struct dirty){ .client = client };
+	client->dirty_place = (uint32_t)front->dirty_count;
+}
+
+static struct slice
+relayed_to(const struct client *client)
+{
+	const struct front *front = client->front;
+
+	if (client->dirty_place == 0)
+		return SLICE_NONE;
+	const struct dirty *dirty = &front->dirty[client->dirty_place - 1];
+	return dirty->relayed > 0 ? slice_make(front->relay.at + dirty->relayed_at, dirty->relayed)
+				  : SLICE_NONE;
+}
+
+struct buf *
+client_own_out(struct client *client)
+{
+	struct buf *own = &client_unfinished(client)->out;
+	struct slice relayed = relayed_to(client);
+
+	if (relayed.len > 0) {
+		buf_append_slice(own, relayed);
+		client->front->dirty[client->dirty_place - 1].relayed = 0;
+	}
+	return own;
 }
 
 bool
@@ -138,8 +170,22 @@ client_settle(struct client *client)
 	client_put_away(client);
 }
 
-void
-client_flush(struct client *client)
+/* What this turn has brought, when nothing older waits. False: it is gone. */
+static bool
+send_relayed(struct client *client, struct slice relayed)
+{
+	size_t sent;
+
+	if (!client_send_bytes(client, relayed, &sent))
+		return false;
+	client_forget_dirty(client);
+	if (sent < relayed.len)
+		buf_append(client_own_out(client), relayed.at + sent, relayed.len - sent);
+	return true;
+}
+
+static bool
+send_own(struct client *client)
 {
 	struct buf none = BUF_EMPTY;
 	struct inserts nothing = { 0 };
@@ -147,21 +193,35 @@ client_flush(struct client *client)
 
 	if (!client_send_output(client, unfinished != NULL ? &unfinished->out : &none,
 		unfinished != NULL ? &unfinished->inserts : &nothing))
-		return;
+		return false;
+	client_forget_dirty(client);
 	if (unfinished != NULL && buf_len(&unfinished->out) == 0)
 		buf_reset(&unfinished->out);
-	client_settle(client);
+	return true;
+}
+
+void
+client_flush(struct client *client)
+{
+	struct slice relayed = relayed_to(client);
+
+	if (relayed.len > 0 ? send_relayed(client, relayed) : send_own(client))
+		client_settle(client);
 }
 
 void
 front_flush(struct front *front)
 {
 	hits_answer_lone(front);
-	while (front->dirty != NULL) {
-		struct client *client = front->dirty;
-		client_forget_dirty(client);
-		client_flush(client);
+	/* One more may become dirty meanwhile. */
+	for (size_t i = 0; i < front->dirty_count; i++) {
+		if (front->dirty[i].client != NULL)
+			client_flush(front->dirty[i].client);
 	}
+	front->dirty_count = 0;
+	front->relay.end = 0; /* nothing is taken off its front */
+	if (front->relay.size > RELAY_KEPT_BYTES)
+		buf_free(&front->relay);
 	front->turn_us = front->turn_batches = 0;
 }
 
@@ -170,14 +230,16 @@ front_flush(struct front *front)
 struct slot *
 slot_new(struct client *client)
 {
-	struct slot *slot = alloc_zero(sizeof(*slot));
+	struct slot *slot = pool_take(client->front->slots, sizeof(*slot));
 
-	slot->client = client;
-	slot->resp = client->session.resp;
-	/* Until it is answered, a copy of the command waits somewhere. */
-	slot->counted = client->front->parser.len;
+	*slot = (struct slot){
+		.client = client,
+		.resp = client->session.resp,
+		/* Until it is answered, a copy of the command waits somewhere. */
+		.counted = client->front->parser.len,
+		.is_mute = client_is_mute(client),
+	};
 	client->slot_bytes += slot->counted;
-	slot->is_mute = client_is_mute(client);
 	slot->next = client->last != NULL ? client->last->next : slot;
 	if (client->last != NULL)
 		client->last->next = slot;
@@ -198,16 +260,64 @@ slot_resp(const struct slot *slot)
 	return slot->resp;
 }
 
+void
+slot_free(struct front *front, struct slot *slot)
+{
+	if (slot->out.at != NULL)
+		buf_free(&slot->out);
+	pool_give(front->slots, slot, sizeof(*slot));
+}
+
+static void
+account(struct slot *slot, size_t reply_bytes)
+{
+	struct client *client = slot->client;
+
+	client->slot_bytes += reply_bytes - slot->counted;
+	size_t average = ((size_t)client->reply_bytes * 7 + reply_bytes) / 8;
+	client->reply_bytes = average < UINT32_MAX ? (uint32_t)average : UINT32_MAX;
+	slot->counted = reply_bytes;
+}
+
 /* Counts what a slot's reply holds, now that no more is coming. */
 void
 slot_account(struct slot *slot)
 {
-	struct client *client = slot->client;
+	account(slot, buf_len(&slot->out));
+}
 
-	client->slot_bytes += buf_len(&slot->out) - slot->counted;
-	size_t average = ((size_t)client->reply_bytes * 7 + buf_len(&slot->out)) / 8;
-	client->reply_bytes = average < UINT32_MAX ? (uint32_t)average : UINT32_MAX;
-	slot->counted = buf_len(&slot->out);
+/* The first of the row leaves it. */
+static void
+take_first_slot(struct client *client)
+{
+	struct slot *slot = client->last->next;
+
+	client->last->next = slot->next;
+	if (client->last == slot)
+		client->last = NULL;
+	client->slot_count--;
+	client->slot_bytes -= slot->counted;
+	slot_free(client->front, slot);
+}
+
+/* To be sent behind all else when the turn ends. */
+static void
+relay(struct client *client, struct slice reply)
+{
+	struct buf *all = &client->front->relay;
+
+	client_mark_dirty(client);
+	struct dirty *dirty = &client->front->dirty[client->dirty_place - 1];
+	bool is_in_a_row = dirty->relayed == 0 || dirty->relayed_at + dirty->relayed == all->end;
+	bool has_own = client_out_len(client) > dirty->relayed;
+	if (has_own || !is_in_a_row || reply.len > RELAY_MOST_BYTES) {
+		buf_append_slice(client_own_out(client), reply);
+		return;
+	}
+	if (dirty->relayed == 0)
+		dirty->relayed_at = all->end;
+	dirty->relayed += reply.len;
+	buf_append_slice(all, reply);
 }
 
 /* Moves the replies that are at the head of the row and known to the client:
@@ -216,19 +326,14 @@ static void
 take_done_slots(struct client *client)
 {
 	struct front *front = client->front;
-	struct buf *to = front->handling == client ? &front->out : &client_unfinished(client)->out;
 
 	while (client->last != NULL && client->last->next->is_done) {
-		struct slot *slot = client->last->next;
-		client->last->next = slot->next;
-		if (client->last == slot)
-			client->last = NULL;
-		client->slot_count--;
-		client->slot_bytes -= slot->counted;
-		if (!slot->is_mute)
-			buf_append_slice(to, buf_slice(&slot->out));
-		buf_free(&slot->out);
-		free(slot);
+		const struct slot *slot = client->last->next;
+		if (!slot->is_mute && front->handling == client)
+			buf_append_slice(&front->out, buf_slice(&slot->out));
+		else if (!slot->is_mute)
+			relay(client, buf_slice(&slot->out));
+		take_first_slot(client);
 	}
 }
 
@@ -240,7 +345,7 @@ slot_done(struct slot *slot)
 	slot->is_done = true;
 	if (client == NULL) {
 		buf_free(&slot->out);
-		free(slot);
+		free(slot); /* its pool may have gone as well */
 		return;
 	}
 	slot_account(slot);
@@ -250,12 +355,30 @@ slot_done(struct slot *slot)
 	}
 }
 
+void
+slot_reply(struct slot *slot, struct slice reply)
+{
+	struct client *client = slot->client;
+
+	if (client == NULL || client->last->next != slot || client->front->handling == client) {
+		buf_append_slice(&slot->out, reply);
+		slot_done(slot);
+		return;
+	}
+	account(slot, reply.len);
+	client_mark_dirty(client);
+	if (!slot->is_mute)
+		relay(client, reply);
+	take_first_slot(client);
+	take_done_slots(client);
+}
+
 struct buf *
 client_stream(struct client *client)
 {
 	/* A session begins when nothing is owed, and is sent nothing while slots
 	 * wait: all that comes then are pushes, which belong to no place. */
-	return &client_unfinished(client)->out;
+	return client_own_out(client);
 }
 
 void
@@ -273,7 +396,7 @@ client_reply(struct client *client)
 	}
 	if (client->last == NULL)
 		return client->front->handling == client ? &client->front->out
-							 : &client_unfinished(client)->out;
+							 : client_own_out(client);
 	/* A reply that is known behind one that is not. What is written into it
 	 * counts when the command has been handled: see handle_command(). */
 	if (!client->last->is_done || client->last->is_mute) {

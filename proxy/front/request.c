@@ -65,8 +65,7 @@ static void
 on_replied(void *arg, enum rung rung, struct slice reply)
 {
 	(void)rung;
-	buf_append_slice(slot_out(arg), reply);
-	slot_done(arg);
+	slot_reply(arg, reply);
 }
 
 static struct write_command

@@ -9,7 +9,7 @@
  * - SSL_write() gets the whole buffer, and wants the same length again after
  *   "would block": hiredis remembers it, so appending meanwhile is fine.
  * - redisInitiateSSL() owns the SSL object only when it succeeds.
- * - send() goes without MSG_NOSIGNAL, as OpenSSL's write() has to.
+ * - OpenSSL's write() goes without MSG_NOSIGNAL.
  */
 #include "upstream/redis_socket.h"
 
@@ -35,6 +35,7 @@
 /* hiredis moves what is left of its buffer down after each partial write, so
  * that buffer stays small; the rest waits in ours. */
 #define CONTEXT_BYTES (256 * 1024)
+#define SEND_KEEP_BYTES (64 * 1024) /* of our own, for the next time */
 #define READ_BYTES 16384
 #define READ_BYTES_MAX (256 * 1024)
 
@@ -305,8 +306,8 @@ redis_socket_write(struct redis_socket *socket, struct slice bytes)
 {
 	if (bytes.len == 0)
 		return;
-	if (buf_len(&socket->more) == 0 && sdslen(socket->context->obuf) < CONTEXT_BYTES &&
-	    bytes.len <= CONTEXT_BYTES)
+	if (socket->ssl != NULL && buf_len(&socket->more) == 0 &&
+	    sdslen(socket->context->obuf) < CONTEXT_BYTES && bytes.len <= CONTEXT_BYTES)
 		append_to_context(socket, bytes);
 	else
 		buf_append_slice(&socket->more, bytes);
@@ -323,12 +324,38 @@ refill_context(struct redis_socket *socket)
 	buf_take(&socket->more, next.len);
 }
 
+/* Without TLS hiredis has nothing to add, but would allocate for each batch. */
+static enum socket_step
+send_plain(struct redis_socket *socket, struct redis_failure *failure)
+{
+	struct buf *more = &socket->more;
+
+	while (buf_len(more) > 0) {
+		ssize_t n =
+		    send(socket->context->fd, more->at + more->start, buf_len(more), MSG_NOSIGNAL);
+		int error = errno;
+		if (n < 0 && error == EINTR)
+			continue;
+		if (n < 0 && (error == EAGAIN || error == EWOULDBLOCK))
+			return SOCKET_WANTS_WRITE;
+		if (n < 0)
+			return fail_in_transit(socket, error, failure);
+		more->start += (size_t)n;
+	}
+	if (more->size > SEND_KEEP_BYTES)
+		buf_free(more);
+	more->start = more->end = 0;
+	return SOCKET_DONE;
+}
+
 enum socket_step
 redis_socket_send(struct redis_socket *socket, struct redis_failure *failure)
 {
 	redisContext *context = socket->context;
 
 	socket->write_wants_read = false;
+	if (socket->ssl == NULL)
+		return send_plain(socket, failure);
 	for (;;) {
 		size_t before = sdslen(context->obuf);
 

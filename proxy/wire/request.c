@@ -139,6 +139,40 @@ read_argument(struct request_parser *parser, const struct request_limits *limits
 	return REQUEST_WHOLE;
 }
 
+/*
+ * What nearly all commands are: up to nine words of less than 1000 bytes, all
+ * there. False: parse_array() has to look at it, from the start.
+ */
+static bool
+parse_short(struct request_parser *parser, const struct request_limits *limits, struct slice bytes)
+{
+	const char *at = bytes.at, *end = bytes.at + bytes.len;
+
+	if (bytes.len < 4 || at[1] < '1' || at[1] > '9' || at[2] != '\r')
+		return false;
+	size_t count = (size_t)(at[1] - '0');
+	while (parser->room < count)
+		grow(parser);
+	at += 4;
+	for (size_t i = 0; i < count; i++) {
+		if (end - at < 6 || at[0] != '$') /* "$", three digits, a line's end */
+			return false;
+		size_t len = 0, digits = 0;
+		for (at++; digits < 3 && *at >= '0' && *at <= '9'; digits++)
+			len = len * 10 + (size_t)(*at++ - '0');
+		if (digits == 0 || *at != '\r' || (size_t)(end - at) < len + 4)
+			return false;
+		parser->argv[i] = slice_make(at + 2, len);
+		at += len + 4;
+	}
+	parser->len = (size_t)(at - bytes.at);
+	if ((int64_t)count > limits->max_args || (int64_t)parser->len > limits->max_bytes)
+		return false;
+	parser->argc = count;
+	parser->raw = slice_make(bytes.at, parser->len);
+	return true;
+}
+
 static enum request_parse
 parse_array(struct request_parser *parser, struct request_progress *progress,
     const struct request_limits *limits, struct slice bytes)
@@ -279,6 +313,8 @@ request_parse(struct request_parser *parser, struct request_progress *progress,
 	parser->argc = 0;
 	if (bytes.len == 0)
 		return REQUEST_PARTIAL;
+	if (bytes.at[0] == '*' && progress->at == 0 && parse_short(parser, limits, bytes))
+		return REQUEST_WHOLE;
 	if (bytes.at[0] == '*')
 		return parse_array(parser, progress, limits, bytes);
 	return parse_inline(parser, bytes);
