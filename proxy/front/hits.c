@@ -111,7 +111,7 @@ is_hash(const struct map *map)
 }
 
 /* False: memory cannot answer, and nothing was written. */
-static inline bool
+__attribute__((always_inline)) static inline bool
 answer(struct client *client, const struct hit_rules *rules, const struct hit *hit,
     const struct map *map, bool is_many, struct buf *out)
 {

@@ -31,13 +31,15 @@ inserts_move(struct inserts *to, struct buf *to_out, struct inserts *from,
 
 	for (size_t i = 0; i < from->count; i++) {
 		struct insert *insert = &from->list[from->first + i];
-		buf_append(to_out, bytes.at + at, insert->before);
+		if (insert->before > 0)
+			buf_append(to_out, bytes.at + at, insert->before);
 		at += insert->before;
 		inserts_add(to, to_out, blob_ref(insert->blob));
 		to->list[to->first + to->count - 1].sent = insert->sent;
 		to->bytes -= insert->sent;
 	}
-	buf_append(to_out, bytes.at + at, bytes.len - at);
+	if (at < bytes.len)
+		buf_append(to_out, bytes.at + at, bytes.len - at);
 	inserts_free(from);
 }
 
@@ -83,7 +85,8 @@ inserts_send(struct inserts *inserts, struct buf *out, int fd)
 {
 	struct iovec parts[PARTS_A_CALL];
 	struct msghdr message = { .msg_iov = parts };
-	char *at = out->at + out->start, *end = out->at + out->end;
+	char nothing[1] = { 0 }; /* an empty buffer has no bytes to point to */
+	char *at = out->at != NULL ? out->at + out->start : nothing, *end = at + buf_len(out);
 	size_t count = 0, i = 0;
 
 	for (; i < inserts->count && count + 2 < PARTS_A_CALL; i++) {
