@@ -108,7 +108,7 @@ struct front {
 	int64_t turn_us;         /* the clock, as looked at last in this turn; 0: not yet */
 	int64_t turn_batches;    /* of all clients, since */
 	int64_t batch_took_us;   /* one of them, as of the last look */
-	int64_t unlooked;        /* batches since */
+	int64_t unlooked;        /* batches to come before the next */
 	int64_t paused_until_ms; /* CLIENT PAUSE; 0: not paused */
 	bool pauses_all;
 	struct lone_get lone_gets[LONE_GETS];

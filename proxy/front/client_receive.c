@@ -171,13 +171,16 @@ client_send_shared(struct client *client)
 void
 front_count_batches(struct front *front, int64_t batches, int64_t hits)
 {
+	bool is_due = front->unlooked <= 0; /* the first one, too */
+
 	front->turn_batches += batches;
-	front->unlooked += batches;
-	if (hits >= CLOCKED_HITS || front->unlooked >= CLOCKED_EVERY) {
+	front->unlooked -= batches;
+	if (hits >= CLOCKED_HITS || (is_due && batches > 0)) {
 		int64_t now_us = clock_mono_us();
 		front->batch_took_us = (now_us - front->turn_us) / front->turn_batches;
 		front->turn_us = now_us;
-		front->turn_batches = front->unlooked = 0;
+		front->turn_batches = 0;
+		front->unlooked = CLOCKED_EVERY - batches;
 	}
 	if (hits > 0)
 		histogram_add_many(&front->metrics->ladder.seconds[RUNG_MEMORY],

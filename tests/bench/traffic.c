@@ -327,6 +327,21 @@ traffic_read_answer(const char *at, const char *end, int64_t key)
 	return after;
 }
 
+size_t
+traffic_unseen_bytes(void)
+{
+	bool is_unseen = options.mode == MGET && !options.is_memcached &&
+	    answers % (uint64_t)options.check_every != 0;
+
+	return is_unseen ? (size_t)mget_bytes : 0;
+}
+
+void
+traffic_skip_answer(void)
+{
+	answers++;
+}
+
 int64_t
 traffic_next_key(void)
 {

@@ -33,6 +33,7 @@ struct waiting {
 struct connection {
 	int fd;
 	char *in, *out;
+	size_t unseen; /* of an answer that is taken off the socket unread */
 	size_t in_len, in_room, out_len, out_at, out_room;
 	struct waiting *queue;
 	unsigned head, tail; /* modulo traffic_queue_room */
@@ -46,6 +47,11 @@ int64_t traffic_next_key(void);
 void traffic_append_request(struct connection *c, int64_t due_ns);
 /* Where the answer about this key at AT ends; NULL: not whole. */
 const char *traffic_read_answer(const char *at, const char *end, int64_t key);
+
+/* How long the next answer will be, where nobody wants to see it; 0: it is to be
+ * read. Then traffic_skip_answer() when it has come. */
+size_t traffic_unseen_bytes(void);
+void traffic_skip_answer(void);
 
 extern unsigned traffic_queue_room; /* requests of a connection that may wait; a power of two */
 extern uint64_t traffic_errors, traffic_wrong; /* among the answers so far */
