@@ -179,16 +179,18 @@ drop_contradiction(struct cache *cache, struct shard *shard, struct slice key, s
 		drop(cache, shard, key, hash);
 }
 
-/* Between the lease and now nothing else was filled, or the same. */
+/* Between the lease and now nothing else was filled, or the same. What was may
+ * be stale by now: an answer that took longer than the other's ttl. */
 static bool
 is_alone(const struct cache *cache, struct shard *shard, struct slice key, struct slice variant,
     uint64_t hash, const struct cache_lease *lease, const struct cache_value *value)
 {
 	struct cache_value known;
-	const struct entry *held = find_held(shard, key, variant, hash, &known);
 
-	return lease->fills == shard_lease(cache, shard, hash)->fills || held == NULL ||
-	    known.fresh_until_ms <= value->filled_ms || is_same_value(held, value);
+	if (lease->fills == shard_lease(cache, shard, hash)->fills)
+		return true;
+	const struct entry *held = find_held(shard, key, variant, hash, &known);
+	return held == NULL || is_same_value(held, value);
 }
 
 static void

@@ -5,6 +5,7 @@ import threading
 import pytest
 
 import resp
+from processes import eventually
 
 CLIENTS = 200
 IDS = 10_000
@@ -133,6 +134,8 @@ def test_the_pool_has_no_more_connections_than_it_may(redis, pgbouncer, plans, s
 
 
 def test_a_redis_that_is_up_is_asked_once_for_a_key_that_many_want(redis, sidecar, plans):
+    # Where tracking begins, what was asked before is asked again.
+    eventually(lambda: sidecar.status()["coherence"] == "tracking", 10, what="tracking")
     redis.call("SET", "plan:20", plans.text(20))
     connections = [sidecar.client() for _ in range(50)]
     for connection in connections:

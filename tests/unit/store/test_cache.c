@@ -1586,6 +1586,23 @@ TEST(of_two_answers_to_questions_that_overlap_none_is_kept)
 	cache_free(cache);
 }
 
+/* The one that came first had been asked long ago, too: it is stale already. */
+TEST(nor_is_one_that_comes_when_the_other_has_grown_stale)
+{
+	struct cache *cache = roomy();
+	struct cache_lease first = cache_lease(cache, SLICE("k"));
+	struct cache_lease second = cache_lease(cache, SLICE("k"));
+	struct cache_value newer = value_of("new"), late = value_of("old");
+
+	newer.fresh_until_ms = 1000;
+	late.filled_ms = 2000;
+	late.fresh_until_ms = 3000;
+	CHECK(fill_under(cache, "k", &second, newer));
+	CHECK(!fill_under(cache, "k", &first, late));
+	CHECK_TEXT(text_of(cache, "k"), "-");
+	cache_free(cache);
+}
+
 TEST(a_stale_copy_that_a_refused_answer_contradicts_goes)
 {
 	struct cache *cache = roomy();
