@@ -54,12 +54,17 @@ def ask(sidecar, path, *batches):
     return Counter(calls[1:-1]), replies
 
 
-def test_a_batch_of_hits_is_one_wait_one_receive_and_one_send(traced, redis):
-    sidecar, path = traced
+def in_memory(sidecar, redis):
     values = {f"k:{number}": b"value %d" % number for number in range(KEYS)}
     with redis.client() as client:
         client.pipeline([("SET", key, value) for key, value in values.items()])
     sidecar.keep(*values)
+    return values
+
+
+def test_a_batch_of_hits_is_one_wait_one_receive_and_one_send(traced, redis):
+    sidecar, path = traced
+    values = in_memory(sidecar, redis)
     batches = [[("GET", f"k:{(first * 7 + place) % KEYS}") for place in range(DEPTH)] for first in range(BATCHES)]
     counts, replies = ask(sidecar, path, *batches)
     assert replies == [[values[key] for _, key in batch] for batch in batches]
@@ -68,10 +73,7 @@ def test_a_batch_of_hits_is_one_wait_one_receive_and_one_send(traced, redis):
 
 def test_an_mget_of_hits_is_one_wait_one_receive_and_one_send(traced, redis):
     sidecar, path = traced
-    values = {f"k:{number}": b"value %d" % number for number in range(KEYS)}
-    with redis.client() as client:
-        client.pipeline([("SET", key, value) for key, value in values.items()])
-    sidecar.keep(*values)
+    values = in_memory(sidecar, redis)
     counts, replies = ask(sidecar, path, *[[("MGET", *values)]] * BATCHES)
     assert replies == [[list(values.values())]] * BATCHES
     assert counts == {"epoll_wait": BATCHES, "recvfrom": BATCHES, "sendto": BATCHES}

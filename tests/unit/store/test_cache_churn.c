@@ -9,6 +9,7 @@
  */
 #include <unistd.h>
 
+#include "../dice.h"
 #include "../test.h"
 #include "base/clock.h"
 #include "store/cache.h"
@@ -30,17 +31,6 @@
 #define HOURS 24
 #define REPLACEMENTS (IS_SANITIZED ? 100000 : 1500000)
 #define MOST_RATIO 1.15
-
-static uint64_t seed;
-
-static uint64_t
-draw(void)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return seed * 2685821657736338717u;
-}
 
 static int64_t
 resident_bytes(void)

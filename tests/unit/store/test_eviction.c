@@ -17,6 +17,7 @@
  */
 #include <math.h>
 
+#include "../dice.h"
 #include "../test.h"
 #include "base/clock.h"
 #include "base/hash.h"
@@ -35,17 +36,6 @@
 #define HELD (50000 / SCALE)
 
 /* ---- traces ---- */
-
-static uint64_t seed;
-
-static uint64_t
-draw(void)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return seed * 2685821657736338717u;
-}
 
 static double
 draw_unit(void)
