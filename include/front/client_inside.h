@@ -68,15 +68,13 @@ struct client {
 /*
  * A GET that is all its client has sent. Up to LONE_GETS clients wait for each
  * other within a turn of the loop, so that the memory of one's key is on its
- * way while the others are read: see hits.c.
+ * way while the others are read: see hits_lone.c.
  */
 #define LONE_GETS 16
 #define LONE_BYTES 256 /* longer ones are not worth it */
 struct lone_get {
 	struct client *client; /* NULL: it has gone */
 	struct slice bytes;    /* in front->in */
-	struct slice key;
-	uint64_t hash;
 };
 
 /* A client with something to send when the turn ends. The replies to its
@@ -112,6 +110,7 @@ struct front {
 	int64_t paused_until_ms; /* CLIENT PAUSE; 0: not paused */
 	bool pauses_all;
 	struct lone_get lone_gets[LONE_GETS];
+	struct cache_key lone_keys[LONE_GETS];
 	size_t lone_count, lone_bytes; /* the latter at the start of `in` */
 	char in[READ_BYTES + LONE_GETS * LONE_BYTES];
 	struct buf out;             /* replies to the client being handled */
@@ -207,6 +206,10 @@ void client_handle_fresh(struct client *client, struct slice bytes);
 /* Sends the shared buffer; the socket's leftovers become the client's own.
  * False: the client is gone. */
 MUST_CHECK bool client_send_shared(struct client *client);
+/* The same for a reply to a client at rest that is owed nothing else; it may
+ * be gone then. */
+void client_send_fresh(struct client *client, struct slice reply);
+void front_empty_out(struct front *front);
 /* Nothing has changed that the event loop has to know: it is read, and that
  * is all. */
 static inline bool
@@ -219,7 +222,7 @@ client_is_at_rest(const struct client *client)
 /* So many batches have been handled, with so many hits. */
 void front_count_batches(struct front *front, int64_t batches, int64_t hits);
 
-/* ---- hits.c ---- */
+/* ---- hits_lone.c ---- */
 /* False: it is not a lone GET, and nothing has been done. Else it is answered
  * by hits_answer_lone() at the latest; `bytes` are at the end of front->in. */
 MUST_CHECK bool hits_take_lone(struct client *client, struct slice bytes);

@@ -24,18 +24,7 @@ ladder_may_keep(const struct ladder_context *context, struct slice key)
 	    glob_list_matches(slice_of(context->rules->settings->cache.keys), key);
 }
 
-/*
- * cache_read(), of a key that memory may keep. On CACHE_READ_NONE there may be
- * an answer all the same. Then ladder_refresh() where that is asked for, and
- * ladder_count_hits() when all are done.
- */
-MUST_CHECK static inline enum cache_read
-ladder_hit(struct ladder_context *context, struct slice key, uint64_t hash, int64_t now_ms,
-    struct buf *out, struct cache_reading *reading)
-{
-	return cache_read(context->backends->cache, key, hash, now_ms, out, reading);
-}
-
+/* When all are done. */
 void ladder_count_hits(struct ladder_context *context, int64_t hits);
 
 #endif

@@ -111,13 +111,18 @@ enum cache_find cache_find_variant(struct cache *cache, struct slice key, struct
  * then read. Nothing is allocated but room in `out`.
  */
 
-/* The hash by which cache_prefetch(), cache_prefetch_entry() and cache_read()
- * know a key. */
+/* The hash by which the functions below know a key. */
 static inline uint64_t
 cache_hash(struct slice key)
 {
 	return hash_quick(key);
 }
+
+struct cache_key {
+	struct slice key;
+	uint64_t hash; /* cache_hash(key) */
+	size_t end;    /* of its value in the reader's `out`: written by cache_read_row() */
+};
 
 /*
  * Hints, both without a lock and without effect but on speed. The first has
@@ -128,11 +133,28 @@ cache_hash(struct slice key)
 void cache_prefetch(const struct cache *cache, uint64_t hash);
 void cache_prefetch_entry(const struct cache *cache, uint64_t hash);
 
+struct cache_reader {
+	struct buf *out;
+	size_t most; /* bytes in `out`, past which no more is read */
+	int64_t now_ms;
+	bool is_there; /* written: there is something to be said of the key that it stopped at */
+};
+
+/*
+ * What nearly all reads are: short strings, fresh, and not to be refreshed.
+ * Appends them to `out`, "$5\r\nhello\r\n", as replies to GETs, and counts them
+ * as used, up to the first key that is anything else. Returns how many.
+ */
+size_t cache_read_row(struct cache *cache, struct cache_key *keys, size_t count,
+    struct cache_reader *reader);
+
+/* ... and that one key: */
+
 enum cache_read {
 	CACHE_READ_NONE,      /* not fresh, or none of these: cache_find() knows more */
 	CACHE_READ_NIL,       /* known not to be there */
 	CACHE_READ_NO_STRING, /* the same, or of another type: nil to MGET, and to nobody else */
-	CACHE_READ_BULK,      /* `out` has it: "$5\r\nhello\r\n" */
+	CACHE_READ_BULK,      /* `out` has it */
 	CACHE_READ_BLOB,      /* too large to copy twice: `bytes` has it, one reference */
 };
 
@@ -142,12 +164,12 @@ struct cache_reading {
 };
 
 /*
- * A fresh string, straight from memory into `out`, as the reply to a GET, or
- * what else is said above, with nothing written. It counts as use. `hash` is cache_hash(key). On CACHE_READ_NONE nothing has
+ * A fresh string, straight from memory into `out`, or what else is said above,
+ * with nothing written. It counts as use. On CACHE_READ_NONE nothing has
  * changed, neither `out` nor the order of use, so a cache_find() that follows
  * counts once.
  */
-enum cache_read cache_read(struct cache *cache, struct slice key, uint64_t hash, int64_t now_ms,
+enum cache_read cache_read(struct cache *cache, const struct cache_key *key, int64_t now_ms,
     struct buf *out, struct cache_reading *reading);
 
 /* Takes a lease. Ask the backend only after. */

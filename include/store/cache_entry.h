@@ -112,12 +112,26 @@ entry_key(const struct entry *entry)
 	return slice_make(entry->bytes + entry_extra_size(entry->form), len);
 }
 
+/* memcmp(), of keys of the usual lengths without a call. */
+static inline bool
+entry_same_bytes(const char *a, const char *b, size_t len)
+{
+	if (len < 16 || len > 32)
+		return memcmp(a, b, len) == 0;
+	const char *end_a = a + len, *end_b = b + len;
+	uint64_t differs = (hash_read8(a) ^ hash_read8(b)) |
+	    (hash_read8(a + 8) ^ hash_read8(b + 8)) |
+	    (hash_read8(end_a - 16) ^ hash_read8(end_b - 16)) |
+	    (hash_read8(end_a - 8) ^ hash_read8(end_b - 8));
+	return differs == 0;
+}
+
 static inline bool
 entry_has_key(const struct entry *entry, struct slice key)
 {
 	if (entry->form == FORM_SHORT)
 		return entry->short_key_len == key.len &&
-		    memcmp(entry->bytes, key.at, key.len) == 0;
+		    entry_same_bytes(entry->bytes, key.at, key.len);
 	return slice_equal(entry_key(entry), key);
 }
 

@@ -40,6 +40,10 @@ const struct map *maps_find(const struct maps *maps, struct slice key, struct sl
  * without NUL. */
 bool map_accepts_id(const struct map *map, struct slice id);
 
+/* Whether a key's map matters to who reads it, though memory has its value. */
+bool maps_have_hashes(const struct maps *maps);
+bool maps_have_limits(const struct maps *maps);
+
 size_t maps_count(const struct maps *maps);
 const struct map *maps_at(const struct maps *maps, size_t index);
 

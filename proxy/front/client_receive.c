@@ -111,8 +111,8 @@ on_out_unused(struct deadline *deadline)
 
 /* A large block is kept for the next batches: giving it back each time costs
  * more than filling it. An idle worker holds none. */
-static void
-empty_out(struct front *front)
+void
+front_empty_out(struct front *front)
 {
 	front->out.start = front->out.end = 0;
 	if (front->out.size <= BUF_KEEP_BYTES || front->out_unused.due_ms != 0)
@@ -137,7 +137,7 @@ send_slowly(struct client *client)
 	}
 	if (front->inserts.count > 0)
 		inserts_free(&front->inserts);
-	empty_out(front);
+	front_empty_out(front);
 	return is_alive;
 }
 
@@ -153,16 +153,32 @@ client_send_shared(struct client *client)
 		return send_slowly(client);
 	ssize_t n = stream_send(client->fd, client->tls, out);
 	if (n == (ssize_t)out.len) {
-		empty_out(front);
+		front_empty_out(front);
 		return true;
 	}
 	if (n < 0 && errno != EAGAIN && errno != EINTR) {
 		client_close(client);
-		empty_out(front);
+		front_empty_out(front);
 		return false;
 	}
 	front->out.start += n > 0 ? (size_t)n : 0;
 	return send_slowly(client);
+}
+
+void
+client_send_fresh(struct client *client, struct slice reply)
+{
+	ssize_t n = socket_send(client->fd, reply.at, reply.len);
+	size_t sent = n > 0 ? (size_t)n : 0;
+
+	if (sent == reply.len)
+		return;
+	if (n < 0 && errno != EAGAIN && errno != EINTR) {
+		client_close(client);
+		return;
+	}
+	buf_append(client_own_out(client), reply.at + sent, reply.len - sent);
+	client_settle(client);
 }
 
 /* Each hit took at most as long as its batch; the clock is asked behind large

@@ -13,9 +13,15 @@ judge(const struct shard *shard, const struct cache_value *value, int64_t now_ms
 }
 
 static inline bool
+is_due(const struct entry *entry, int64_t refresh_at_ms, int64_t now_ms)
+{
+	return now_ms >= refresh_at_ms && entry->hits >= REFRESH_MIN_HITS;
+}
+
+static bool
 is_first_to_refresh(struct entry *entry, int64_t refresh_at_ms, int64_t now_ms)
 {
-	if (now_ms < refresh_at_ms || entry->hits < REFRESH_MIN_HITS)
+	if (!is_due(entry, refresh_at_ms, now_ms))
 		return false;
 	entry_forget_refresh(entry);
 	return true;
@@ -153,55 +159,67 @@ append_bulk(struct buf *out, struct slice bytes)
 	buf_added(out, (size_t)(at + 2 - start));
 }
 
-/* What is known not to be there, when that is fresh. With the lock held. */
-static enum cache_read
-read_absence(const struct cache *cache, struct shard *shard, uint32_t place, int64_t now_ms)
-{
-	struct entry *entry = entry_at(shard, place);
-	struct cache_value value;
-
-	if (entry->kind != CACHE_ABSENT && entry->kind != CACHE_NO_STRING)
-		return CACHE_READ_NONE;
-	entry_read(&shard->spans, entry, &value);
-	if (judge(shard, &value, now_ms) != CACHE_FRESH)
-		return CACHE_READ_NONE;
-	shard_touch(cache, shard, place, entry);
-	return entry->kind == CACHE_ABSENT ? CACHE_READ_NIL : CACHE_READ_NO_STRING;
-}
-
-/* What nearly all hits are. With the lock held. */
-static inline enum cache_read
-read_short(const struct cache *cache, struct shard *shard, uint32_t place, struct entry *entry,
-    size_t key_len, int64_t now_ms, struct buf *out, struct cache_reading *reading)
+static inline bool
+is_plain(const struct shard *shard, const struct entry *entry, int64_t now_ms)
 {
 	int64_t fresh_until_ms;
 
-	if (entry->kind != CACHE_STRING)
-		return read_absence(cache, shard, place, now_ms);
-	if (!entry_is_fresh(entry, now_ms, &fresh_until_ms) ||
-	    entry_filled_ms(entry) < shard->trusted_from_ms)
-		return CACHE_READ_NONE;
-	shard_touch(cache, shard, place, entry);
-	reading->should_refresh =
-	    is_first_to_refresh(entry, entry_refresh_at(entry, fresh_until_ms), now_ms);
-	append_bulk(out, entry_short_value(entry, key_len));
-	return CACHE_READ_BULK;
+	return entry->form != FORM_LONG && entry->kind == CACHE_STRING &&
+	    entry_is_fresh(entry, now_ms, &fresh_until_ms) &&
+	    entry_filled_ms(entry) >= shard->trusted_from_ms &&
+	    !is_due(entry, entry_refresh_at(entry, fresh_until_ms), now_ms);
 }
 
-/* The same with what has odd times, a large value, or others of its key before it. */
+/* False: nothing has changed. */
+static inline bool
+read_plain(const struct cache *cache, const struct cache_key *key, struct cache_reader *reader)
+{
+	struct shard *shard = shard_lock(cache, key->hash);
+	struct entry *entry;
+	const uint32_t *slot = table_look_up(shard, key->key, key->hash, &entry);
+	bool is_read = slot != NULL && is_plain(shard, entry, reader->now_ms);
+
+	reader->is_there = slot != NULL;
+	if (is_read) {
+		shard_touch(cache, shard, *slot, entry);
+		append_bulk(reader->out, entry_short_value(entry, key->key.len));
+	}
+	lock_give(&shard->lock);
+	return is_read;
+}
+
+size_t
+cache_read_row(struct cache *cache, struct cache_key *keys, size_t count,
+    struct cache_reader *reader)
+{
+	size_t i;
+
+	for (i = 0; i < count && buf_len(reader->out) <= reader->most; i++) {
+		if (!read_plain(cache, &keys[i], reader))
+			return i;
+		keys[i].end = buf_len(reader->out);
+	}
+	reader->is_there = false;
+	return i;
+}
+
+/* With the lock held. */
 static enum cache_read
-read_long(const struct cache *cache, struct shard *shard, uint32_t place, int64_t now_ms,
+read_at(const struct cache *cache, struct shard *shard, uint32_t place, int64_t now_ms,
     struct buf *out, struct cache_reading *reading)
 {
 	struct entry *entry = entry_at(shard, place);
 	struct cache_value value;
 
-	if (entry->kind != CACHE_STRING)
-		return read_absence(cache, shard, place, now_ms);
+	if (entry->kind != CACHE_STRING && entry->kind != CACHE_ABSENT &&
+	    entry->kind != CACHE_NO_STRING)
+		return CACHE_READ_NONE;
 	entry_read(&shard->spans, entry, &value);
 	if (judge(shard, &value, now_ms) != CACHE_FRESH)
 		return CACHE_READ_NONE;
 	shard_touch(cache, shard, place, entry);
+	if (entry->kind != CACHE_STRING)
+		return entry->kind == CACHE_ABSENT ? CACHE_READ_NIL : CACHE_READ_NO_STRING;
 	reading->should_refresh = is_first_to_refresh(entry, value.refresh_at_ms, now_ms);
 	struct slice bytes = entry_bytes_of(entry);
 	if (bytes.len > INLINE_BYTES) {
@@ -213,22 +231,15 @@ read_long(const struct cache *cache, struct shard *shard, uint32_t place, int64_
 }
 
 enum cache_read
-cache_read(struct cache *cache, struct slice key, uint64_t hash, int64_t now_ms, struct buf *out,
+cache_read(struct cache *cache, const struct cache_key *key, int64_t now_ms, struct buf *out,
     struct cache_reading *reading)
 {
-	struct shard *shard = shard_lock(cache, hash);
-	struct entry *entry;
-	const uint32_t *slot = table_look_up(shard, key, hash, &entry);
-	enum cache_read read = CACHE_READ_NONE;
+	struct shard *shard = shard_lock(cache, key->hash);
+	uint32_t place = shard_find(shard, key->key, SLICE_NONE, key->hash);
 
 	*reading = (struct cache_reading){ NULL, false };
-	if (slot != NULL && entry->form != FORM_LONG) {
-		read = read_short(cache, shard, *slot, entry, key.len, now_ms, out, reading);
-	} else if (slot != NULL) {
-		uint32_t place = shard_find(shard, key, SLICE_NONE, hash);
-		if (place != NOWHERE)
-			read = read_long(cache, shard, place, now_ms, out, reading);
-	}
+	enum cache_read read =
+	    place == NOWHERE ? CACHE_READ_NONE : read_at(cache, shard, place, now_ms, out, reading);
 	lock_give(&shard->lock);
 	return read;
 }

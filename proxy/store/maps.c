@@ -7,6 +7,7 @@
 #include "base/json.h"
 
 struct maps {
+	bool have_hashes, have_limits;
 	size_t count;
 	struct map maps[];
 };
@@ -97,6 +98,8 @@ maps_new(const struct settings *settings)
 		split_pattern(map);
 		map->free = free_answer(map->settings);
 		map->has_valid_until = strcasestr(map->settings->query, "valid_until") != NULL;
+		maps->have_hashes |= map->settings->type == MAP_HASH;
+		maps->have_limits |= map->settings->limit;
 	}
 	mark_only_limited(maps);
 	return maps;
@@ -117,7 +120,11 @@ fits(const struct map *map, struct slice key, struct slice *id)
 {
 	size_t around = map->prefix.len + map->suffix.len;
 
-	if (key.len <= around || !slice_starts(key, map->prefix))
+	if (key.len <= around)
+		return false;
+	/* Most keys differ in the first byte already. */
+	if (map->prefix.len > 0 &&
+	    (key.at[0] != map->prefix.at[0] || !slice_starts(key, map->prefix)))
 		return false;
 	if (memcmp(key.at + key.len - map->suffix.len, map->suffix.at, map->suffix.len) != 0)
 		return false;
@@ -214,6 +221,18 @@ map_accepts_id(const struct map *map, struct slice id)
 		return is_utf8(id);
 	}
 	return false;
+}
+
+bool
+maps_have_hashes(const struct maps *maps)
+{
+	return maps->have_hashes;
+}
+
+bool
+maps_have_limits(const struct maps *maps)
+{
+	return maps->have_limits;
 }
 
 size_t

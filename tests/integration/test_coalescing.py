@@ -139,10 +139,12 @@ def test_the_pool_has_no_more_connections_than_it_may(redis, pgbouncer, plans, s
     assert sidecar.metric("sidecar_postgres_pool_in_use") == 0
 
 
-def test_a_redis_that_is_up_is_asked_once_for_a_key_that_many_want(redis, sidecar, plans):
-    # Where tracking begins, what was asked before is asked again.
-    eventually(lambda: sidecar.status()["coherence"] == "tracking", 10, what="tracking")
+def test_a_redis_that_is_up_is_asked_once_for_a_key_that_many_want(
+        redis, pgbouncer, plans, start_sidecar):
+    # News of the key, and where tracking begins, have what was asked before asked again.
     redis.call("SET", "plan:20", plans.text(20))
+    sidecar = start_sidecar(redis={"url": redis.url}, postgres={"url": pgbouncer.url})
+    eventually(lambda: sidecar.status()["coherence"] == "tracking", 10, what="tracking")
     connections = [sidecar.client() for _ in range(50)]
     for connection in connections:
         connection.send_raw(resp.encode("GET", "plan:20") * 20)

@@ -339,3 +339,66 @@ def test_hits_of_one_turn_count_each(sidecar, redis):
                          ("sidecar_answers_total", {"rung": "memory"}),
                          ("sidecar_request_seconds_count", {"rung": "memory"})):
         assert after.sum(name, **labels) - before.sum(name, **labels) == 20, name
+
+
+def is_refusal(reply):
+    return isinstance(reply, resp.Error) and reply.startswith("RATELIMITED")
+
+
+@pytest.fixture
+def limited(redis, start_sidecar):
+    """A sidecar of one thread, five reads a minute of a `plan:` key, and what both kinds of keys hold in
+    memory: filling it took two of the five."""
+    sidecar = start_sidecar(redis={"url": redis.url}, server={"threads": 1}, limits={"per_user": "5/min"},
+                            cache={"coherence": "ttl", "max_value": "2mb"})
+    values = {**plain(20, size=3), "k:large": b"L" * 100_000,
+              **{f"plan:{number}": b"plan %d" % number for number in range(12)}}
+    fill(sidecar, redis, values)
+    return sidecar, values
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_who_is_over_its_limit_is_refused_in_its_place_among_hits(seed, limited):
+    sidecar, values = limited
+    dice = random.Random(seed)
+    left = {key: 3 for key in values if key.startswith("plan:")}
+    hits = sidecar.metric("sidecar_cache_hits_total")
+    answered = refused = 0
+    with sidecar.client() as client:
+        for _ in range(6):
+            # Most of a burst: of all kinds, of one user, or nobody's who counts.
+            keys = dice.choice([list(values) + ["none"], list(left), ["plan:0"], ["k:1", "k:large", "none"]])
+            asked = [dice.choice(keys if dice.random() < 0.9 else list(values)) for _ in range(70)]
+            for key, reply in zip(asked, client.pipeline([("GET", key) for key in asked])):
+                if left.get(key) == 0:
+                    assert is_refusal(reply), key
+                    refused += 1
+                    continue
+                assert reply == values.get(key), key
+                left[key] = left.get(key, 0) - 1
+                answered += key in values
+    assert sidecar.metric("sidecar_limited_total", scope="per_user") == refused > 0
+    assert sidecar.metric("sidecar_cache_hits_total") - hits >= answered, "and what is known not to be there"
+
+
+def test_of_many_in_one_turn_each_user_gets_what_is_left(limited):
+    sidecar, values = limited
+    clients = [sidecar.client() for _ in range(60)]
+    hits = sidecar.metric("sidecar_cache_hits_total")
+    asked = [("plan:1", "plan:2", "k:3", "k:large")[number % 4] for number in range(60)]
+    at_once(sidecar, [(client, resp.encode("GET", key)) for client, key in zip(clients, asked)])
+    answered, refused = {}, 0
+    for client, key in zip(clients, asked):
+        reply = client.read()
+        if is_refusal(reply):
+            refused += 1
+            assert key in ("plan:1", "plan:2")
+            continue
+        assert reply == values[key]
+        answered[key] = answered.get(key, 0) + 1
+    assert answered == {"plan:1": 3, "plan:2": 3, "k:3": 15, "k:large": 15}
+    assert sidecar.metric("sidecar_limited_total", scope="per_user") == refused
+    assert sidecar.metric("sidecar_cache_hits_total") - hits == 36
+    assert [client.call("PING") for client in clients] == ["PONG"] * 60
+    for client in clients:
+        client.close()

@@ -238,6 +238,12 @@ TEST(a_reader_keeps_its_bytes_though_they_are_replaced_and_dropped)
 
 /* ---- the hit ---- */
 
+static struct cache_key
+asked_for(struct slice key)
+{
+	return (struct cache_key){ .key = key, .hash = cache_hash(key) };
+}
+
 /* What a read at that moment appends, "-" for nothing; overwritten by the next call. */
 static const char *
 read_at(struct cache *cache, const char *key, int64_t now_ms)
@@ -245,11 +251,11 @@ read_at(struct cache *cache, const char *key, int64_t now_ms)
 	static char text[64];
 	struct cache_reading reading;
 	struct buf out = BUF_EMPTY;
-	uint64_t hash = cache_hash(slice_of(key));
+	struct cache_key asked = asked_for(slice_of(key));
 
-	cache_prefetch(cache, hash);
-	cache_prefetch_entry(cache, hash);
-	enum cache_read read = cache_read(cache, slice_of(key), hash, now_ms, &out, &reading);
+	cache_prefetch(cache, asked.hash);
+	cache_prefetch_entry(cache, asked.hash);
+	enum cache_read read = cache_read(cache, &asked, now_ms, &out, &reading);
 	CHECK(reading.bytes == NULL);
 	CHECK_INT(buf_len(&out) > 0, read == CACHE_READ_BULK);
 	snprintf(text, sizeof(text), "%.*s", (int)buf_len(&out), buf_len(&out) > 0 ? out.at : "");
@@ -311,8 +317,8 @@ read_absence(enum cache_kind kind, int64_t now_ms, enum cache_find *found)
 	cache_value_release(&value);
 	value.kind = kind;
 	CHECK(fill_value(cache, "k", value));
-	enum cache_read read =
-	    cache_read(cache, SLICE("k"), cache_hash(SLICE("k")), now_ms, &out, &reading);
+	struct cache_key k = asked_for(SLICE("k"));
+	enum cache_read read = cache_read(cache, &k, now_ms, &out, &reading);
 	CHECK_INT(buf_len(&out), 0);
 	*found = cache_find(cache, SLICE("k"), now_ms, &held, NULL);
 	CHECK_INT(stats_of(cache).entries, 1);
@@ -350,8 +356,8 @@ TEST(a_large_value_is_read_by_reference_and_outlives_its_entry)
 	struct buf out = BUF_EMPTY;
 	memset(text, 'v', SIZE);
 	fill(cache, "k", text);
-	CHECK_INT(cache_read(cache, SLICE("k"), cache_hash(SLICE("k")), 0, &out, &reading),
-	    CACHE_READ_BLOB);
+	struct cache_key k = asked_for(SLICE("k"));
+	CHECK_INT(cache_read(cache, &k, 0, &out, &reading), CACHE_READ_BLOB);
 	CHECK_INT(buf_len(&out), 0);
 	cache_free(cache);
 	CHECK(slice_equal(blob_slice(reading.bytes), slice_of(text)));
@@ -378,8 +384,8 @@ TEST(values_of_every_size_come_back_whole)
 		CHECK_INT(cache_find(cache, SLICE("k"), 0, &found, NULL), CACHE_FRESH);
 		CHECK(slice_equal(blob_slice(found.bytes), bytes));
 		cache_value_release(&found);
-		uint64_t hash = cache_hash(SLICE("k"));
-		if (cache_read(cache, SLICE("k"), hash, 0, &out, &reading) == CACHE_READ_BULK) {
+		struct cache_key k = asked_for(SLICE("k"));
+		if (cache_read(cache, &k, 0, &out, &reading) == CACHE_READ_BULK) {
 			char header[32];
 			snprintf(header, sizeof(header), "$%zu\r\n", len);
 			struct slice all = buf_slice(&out);
@@ -408,11 +414,88 @@ TEST(one_reader_in_time_is_told_to_refresh_also_by_a_read)
 	fill_value(cache, "k", value);
 	CHECK_TEXT(read_at(cache, "k", 899), "$1\r\nv\r\n");
 	for (int i = 0; i < 5; i++) {
-		cache_read(cache, SLICE("k"), cache_hash(SLICE("k")), 900, &out, &reading);
+		struct cache_key k = asked_for(SLICE("k"));
+		cache_read(cache, &k, 900, &out, &reading);
 		told += reading.should_refresh;
 	}
 	CHECK_INT(told, 1);
 	buf_free(&out);
+	cache_free(cache);
+}
+
+/* What is appended for these keys, in order, with each value's end; "!" behind
+ * it where there is something to be said of the next. */
+static const char *
+row_at(struct cache *cache, const char *const *names, size_t count, size_t most, int64_t now_ms)
+{
+	static char text[256];
+	struct cache_key keys[8];
+	struct buf out = BUF_EMPTY;
+	struct cache_reader reader = { .out = &out, .most = most, .now_ms = now_ms };
+	size_t at = 0;
+
+	for (size_t i = 0; i < count; i++)
+		keys[i] = asked_for(slice_of(names[i]));
+	size_t read = cache_read_row(cache, keys, count, &reader);
+	text[0] = '\0';
+	for (size_t i = 0; i < read; at = keys[i++].end)
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "%.*s|",
+		    (int)(keys[i].end - at), out.at + at);
+	if (reader.is_there)
+		strcat(text, "!");
+	CHECK_INT(at, buf_len(&out));
+	buf_free(&out);
+	return text;
+}
+
+TEST(a_row_is_read_up_to_the_first_that_is_no_plain_hit)
+{
+	struct cache *cache = roomy();
+	struct cache_value nil = value_of(""), due = value_of("v"), found;
+	fill(cache, "a", "1");
+	fill(cache, "b", "two");
+	cache_value_release(&nil);
+	nil.kind = CACHE_ABSENT;
+	fill_value(cache, "nil", nil);
+	due.refresh_at_ms = 900;
+	fill_value(cache, "due", due);
+	CHECK_TEXT(row_at(cache, (const char *[]){ "a", "b" }, 2, PLENTY, 0),
+	    "$1\r\n1\r\n|$3\r\ntwo\r\n|");
+	CHECK_TEXT(row_at(cache, (const char *[]){ "a", "none", "b" }, 3, PLENTY, 0),
+	    "$1\r\n1\r\n|");
+	CHECK_TEXT(row_at(cache, (const char *[]){ "b", "nil", "a" }, 3, PLENTY, 0),
+	    "$3\r\ntwo\r\n|!");
+	CHECK_TEXT(row_at(cache, (const char *[]){ "a", "b" }, 2, PLENTY, 1000), "!");
+	CHECK_TEXT(row_at(cache, NULL, 0, PLENTY, 0), "");
+	/* Two reads make it worth a refresh, of which a row knows nothing. */
+	for (int i = 0; i < 2; i++)
+		CHECK_TEXT(row_at(cache, (const char *[]){ "due" }, 1, PLENTY, 899),
+		    "$1\r\nv\r\n|");
+	CHECK_TEXT(row_at(cache, (const char *[]){ "due" }, 1, PLENTY, 900), "!");
+	bool should_refresh = false;
+	CHECK_INT(cache_find(cache, SLICE("due"), 900, &found, &should_refresh), CACHE_FRESH);
+	cache_value_release(&found);
+	CHECK(should_refresh);
+	cache_free(cache);
+}
+
+TEST(a_row_ends_where_enough_has_been_read)
+{
+	struct cache *cache = roomy();
+	fill(cache, "a", "1");
+	fill(cache, "b", "2");
+	CHECK_TEXT(row_at(cache, (const char *[]){ "a", "b", "a" }, 3, 7, 0),
+	    "$1\r\n1\r\n|$1\r\n2\r\n|");
+	CHECK_TEXT(row_at(cache, (const char *[]){ "a", "b", "a" }, 3, 6, 0), "$1\r\n1\r\n|");
+	cache_free(cache);
+}
+
+TEST(what_is_distrusted_is_no_plain_hit)
+{
+	struct cache *cache = roomy();
+	fill(cache, "a", "1");
+	cache_distrust(cache, 1);
+	CHECK_TEXT(row_at(cache, (const char *[]){ "a" }, 1, PLENTY, 2), "!");
 	cache_free(cache);
 }
 
