@@ -94,19 +94,33 @@ take_answers(struct connection *c, int64_t at_ns)
 
 /* ---- sockets ---- */
 
+/* How many bytes the socket has taken. */
+static size_t
+push_bytes(int fd, const char *at, size_t len)
+{
+	size_t all = 0;
+
+	while (all < len) {
+		ssize_t sent = send(fd, at + all, len - all, MSG_NOSIGNAL);
+		if (sent < 0 && errno == EAGAIN)
+			break; /* level-triggered: it comes again with the next answers */
+		if (sent < 0)
+			give_up("send");
+		all += (size_t)sent;
+	}
+	return all;
+}
+
 static void
 push(struct connection *c)
 {
-	while (c->out_at < c->out_len) {
-		ssize_t sent =
-		    send(c->fd, c->out + c->out_at, c->out_len - c->out_at, MSG_NOSIGNAL);
-		if (sent < 0 && errno == EAGAIN)
-			return; /* level-triggered: it comes again with the next answers */
-		if (sent < 0)
-			give_up("send");
-		c->out_at += (size_t)sent;
-	}
+	c->out_at += push_bytes(c->fd, c->out + c->out_at, c->out_len - c->out_at);
+	if (c->out_at < c->out_len)
+		return;
 	c->out_at = c->out_len = 0;
+	size_t sent = push_bytes(c->fd, c->ready, c->ready_len);
+	c->ready += sent;
+	c->ready_len -= sent;
 }
 
 static void

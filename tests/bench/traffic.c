@@ -198,8 +198,12 @@ append_ready_request(struct connection *c, int64_t *key)
 		append_new_request(&ready->bytes, *key);
 	}
 	*key = ready->key;
-	memcpy(room(c, ready->bytes.out_len), ready->bytes.out, ready->bytes.out_len);
-	c->out_len += ready->bytes.out_len;
+	if (c->ready_len > 0) { /* what is left of the last one */
+		memcpy(room(c, c->ready_len), c->ready, c->ready_len);
+		c->out_len += c->ready_len;
+	}
+	c->ready = ready->bytes.out;
+	c->ready_len = ready->bytes.out_len;
 }
 
 void

@@ -33,6 +33,8 @@ struct waiting {
 struct connection {
 	int fd;
 	char *in, *out;
+	const char *ready; /* behind `out`: a request that is sent from where it was made */
+	size_t ready_len;
 	size_t unseen; /* of an answer that is taken off the socket unread */
 	size_t in_len, in_room, out_len, out_at, out_room;
 	struct waiting *queue;
