@@ -15,8 +15,8 @@ void client_command(struct client *client, const struct request_parser *parser);
 /* Known, and of as many words as it takes; argc >= 2. */
 bool client_command_is_whole(const struct request_parser *parser);
 
-/* A name or the like, as CLIENT SETNAME allows it. */
-bool client_name_is_clean(struct slice name);
+/* CLIENT SETNAME and HELLO ... SETNAME. False: an error is written. */
+MUST_CHECK bool client_take_name(struct client *client, struct buf *out, struct slice name);
 
 /* ---- each in a file of its own ---- */
 

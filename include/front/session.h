@@ -52,6 +52,10 @@ void session_pause(struct session *session, bool is_paused);
 /* The client speaks another protocol version from now on; only when quiet. */
 void session_set_resp(struct session *session, int resp);
 
+/* The client has another name, or NO-TOUCH is another: Redis is told, before
+ * the next command of it. NULL is fine. */
+void session_introduce(struct session *session);
+
 /* For those who tell of clients. */
 const struct session_state *session_state_of(const struct session *session);
 /* Inside a command that blocks (not: subscribed). */

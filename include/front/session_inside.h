@@ -44,6 +44,8 @@ void session_forward(struct session *session, const struct request_parser *parse
 /* Inside MULTI, and answered by ourselves. */
 void session_defer(struct session *session, const struct request_parser *parser,
     const struct session_effect *effect);
+/* What Redis is to know of the client. */
+struct dedicated_owner session_owner(const struct client *client);
 /* What was written has been answered, or never will be. */
 void session_end_writes(struct session *session, size_t up_to);
 /*

@@ -4,6 +4,10 @@
  * for a while (a TLS handshake a BLPOP would be dear). Those in use are bounded
  * for the whole process, those that wait for each worker (16). Each worker has
  * a pool; one thread.
+ *
+ * In Redis's CLIENT LIST they have their client's name. One that waits keeps
+ * it until somebody else takes it: who blocks again and again is served by the
+ * same connection, and none of it costs a command.
  */
 #ifndef SIDECAR_LADDER_DEDICATED_H
 #define SIDECAR_LADDER_DEDICATED_H
@@ -23,6 +27,12 @@ struct dedicated_events {
 	void (*closed)(enum failure_kind kind, const char *reason, void *arg);
 };
 
+/* What a client has told us of itself, and Redis has to know for it to work. */
+struct dedicated_owner {
+	const char *name;   /* CLIENT SETNAME; NULL: none */
+	bool is_untouching; /* CLIENT NO-TOUCH */
+};
+
 struct dedicated_pool *dedicated_pool_new(struct event_base *base, struct evdns_base *dns,
     struct backends *backends, int64_t connect_ms, struct redis_metrics *metrics);
 void dedicated_pool_free(struct dedicated_pool *pool); /* all must have been paid back */
@@ -30,9 +40,17 @@ void dedicated_pool_free(struct dedicated_pool *pool); /* all must have been pai
 /*
  * NULL when `max` are in use in the process. Otherwise ready already
  * (dedicated_is_ready), or `ready` or `closed` comes from a later turn.
+ * dedicated_introduce() comes next.
  */
 struct dedicated *dedicated_take(struct dedicated_pool *pool, int resp, int64_t max,
-    const struct dedicated_events *events, void *arg);
+    const struct dedicated_owner *owner, const struct dedicated_events *events, void *arg);
+/*
+ * Appends one command that tells Redis what it does not know of the owner
+ * yet; false: there is none (left). The caller sends it and takes its reply,
+ * an error as well: NO-TOUCH is new in Redis 7.2.
+ */
+MUST_CHECK bool dedicated_introduce(struct dedicated *dedicated,
+    const struct dedicated_owner *owner, struct buf *out);
 /* It has no state, and nothing on it is unanswered. */
 void dedicated_give_back(struct dedicated *dedicated);
 /* Closes it; NULL is fine. May be called from its events. */

@@ -44,8 +44,9 @@ client_getname(struct client *client, const struct request_parser *parser, struc
 		reply_null(out, session->resp);
 }
 
-bool
-client_name_is_clean(struct slice name)
+/* A name or the like, as CLIENT SETNAME allows it. */
+static bool
+is_clean(struct slice name)
 {
 	for (size_t i = 0; i < name.len; i++) {
 		if (name.at[i] < '!' || name.at[i] > '~')
@@ -54,16 +55,24 @@ client_name_is_clean(struct slice name)
 	return true;
 }
 
+bool
+client_take_name(struct client *client, struct buf *out, struct slice name)
+{
+	if (!is_clean(name)) {
+		reply_error(out,
+		    "ERR Client names cannot contain spaces, newlines or special characters.");
+		return false;
+	}
+	set_text(&client_make_extras(client)->name, name);
+	session_introduce(client_redis_session(client));
+	return true;
+}
+
 static void
 client_setname(struct client *client, const struct request_parser *parser, struct buf *out)
 {
-	if (!client_name_is_clean(parser->argv[2])) {
-		reply_error(out,
-		    "ERR Client names cannot contain spaces, newlines or special characters.");
-		return;
-	}
-	set_text(&client_make_extras(client)->name, parser->argv[2]);
-	reply_simple(out, "OK");
+	if (client_take_name(client, out, parser->argv[2]))
+		reply_simple(out, "OK");
 }
 
 static void
@@ -77,7 +86,7 @@ client_setinfo(struct client *client, const struct request_parser *parser, struc
 
 	if (text == NULL) {
 		reply_error(out, "ERR Unrecognized option '%.*s'", (int)argv[2].len, argv[2].at);
-	} else if (!client_name_is_clean(argv[3])) {
+	} else if (!is_clean(argv[3])) {
 		reply_error(out, "ERR %s cannot contain spaces, newlines or special characters.",
 		    text == &extras->library ? "lib-name" : "lib-ver");
 	} else {
@@ -109,10 +118,12 @@ client_no_evict(struct client *client, const struct request_parser *parser, stru
 	set_switch(parser, &client_make_extras(client)->is_unevictable, out);
 }
 
+/* What goes over the links is everybody's, and touches; see the README. */
 static void
 client_no_touch(struct client *client, const struct request_parser *parser, struct buf *out)
 {
 	set_switch(parser, &client_make_extras(client)->is_untouching, out);
+	session_introduce(client_redis_session(client));
 }
 
 /* OFF and SKIP have no reply; ON has one again. */
@@ -294,7 +305,7 @@ static const char *const help[] = {
 	"NO-EVICT (ON|OFF)",
 	"    Accepted; the sidecar evicts no clients.",
 	"NO-TOUCH (ON|OFF)",
-	"    Accepted; it does not reach Redis.",
+	"    Reaches Redis where the client has a connection of its own there (MULTI, SELECT 1).",
 	"PAUSE <timeout> [WRITE|ALL]",
 	"    Suspend all clients of Redis, or their writes, for <timeout> milliseconds.",
 	"REPLY (ON|OFF|SKIP)",

@@ -83,8 +83,10 @@ do_reset(struct client *client, struct buf *out, const struct slice *argv, size_
 	(void)argv, (void)argc;
 	session_free(client_redis_session(client)); /* and the state with it */
 	set_resp(session, 2);
-	if (session->extras != NULL)
+	if (session->extras != NULL) {
 		set_text(&session->extras->name, SLICE_NONE);
+		session->extras->is_unevictable = session->extras->is_untouching = false;
+	}
 	session->is_authenticated = !needs_password(client);
 	if (session->replies == REPLIES_OFF) {
 		session->replies = REPLIES_ON;
@@ -185,18 +187,6 @@ read_protocol(struct buf *out, struct slice word, int64_t *resp)
 	return false;
 }
 
-static bool
-set_name(struct client *client, struct buf *out, struct slice name)
-{
-	if (!client_name_is_clean(name)) {
-		reply_error(out,
-		    "ERR Client names cannot contain spaces, newlines or special characters.");
-		return false;
-	}
-	set_text(&client_make_extras(client)->name, name);
-	return true;
-}
-
 /* Each takes effect as it is read, whatever comes of those behind it. */
 static bool
 take_hello_options(struct client *client, struct buf *out, const struct slice *argv, size_t argc)
@@ -208,7 +198,7 @@ take_hello_options(struct client *client, struct buf *out, const struct slice *a
 				return false;
 			i += 3;
 		} else if (is_word(argv[i], "SETNAME") && left >= 1) {
-			if (!set_name(client, out, argv[i + 1]))
+			if (!client_take_name(client, out, argv[i + 1]))
 				return false;
 			i += 2;
 		} else {

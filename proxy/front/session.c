@@ -239,16 +239,18 @@ start(struct client *client)
 	struct front *front = client_front(client);
 	int64_t max = front_ladder(front)->rules->settings->redis.max_sessions;
 	struct session *session = alloc_zero(sizeof(*session));
+	struct dedicated_owner owner = session_owner(client);
 
 	session->client = client;
 	session->resp = session->resp_at_start = client_session(client)->resp;
 	session->dedicated =
-	    dedicated_take(front_dedicated(front), session->resp, max, &events, session);
+	    dedicated_take(front_dedicated(front), session->resp, max, &owner, &events, session);
 	if (session->dedicated == NULL) {
 		free(session);
 		return NULL;
 	}
 	client_set_session(client, session);
+	session_introduce(session);
 	return session;
 }
 

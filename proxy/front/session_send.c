@@ -199,6 +199,29 @@ session_set_resp(struct session *session, int resp)
 		      : SLICE("*2\r\n$5\r\nHELLO\r\n$1\r\n2\r\n"));
 }
 
+struct dedicated_owner
+session_owner(const struct client *client)
+{
+	const struct client_extras *extras = client_extras(client);
+
+	return (struct dedicated_owner){ extras->name, extras->is_untouching };
+}
+
+void
+session_introduce(struct session *session)
+{
+	struct buf command = BUF_EMPTY;
+
+	if (session == NULL)
+		return;
+	struct dedicated_owner owner = session_owner(session->client);
+	while (dedicated_introduce(session->dedicated, &owner, &command)) {
+		send_silently(session, buf_slice(&command));
+		buf_take(&command, buf_len(&command));
+	}
+	buf_free(&command);
+}
+
 void
 session_write_something(struct session *session)
 {

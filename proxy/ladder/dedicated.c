@@ -6,17 +6,20 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "wire/request.h"
 
-#define MAX_IDLE 16   /* a worker, either protocol version */
-#define IDLE_MS 20000 /* before Upstash closes it */
-#define CLIENT_NAME "sidecar-session"
+#define MAX_IDLE 16               /* a worker, either protocol version */
+#define IDLE_MS 20000             /* before Upstash closes it */
+#define NO_NAME "sidecar-session" /* of a client that has none */
 
 struct dedicated {
 	struct dedicated *next; /* in pool->idle */
 	struct dedicated *next_dirty;
 	struct dedicated_pool *pool;
 	struct redis_conn *conn;
+	char *opened_as, *renamed; /* the greeting reads the first; NULL: not renamed */
 	int resp;
+	bool is_untouching; /* Redis has been told so */
 	bool is_idle, is_dirty;
 	int64_t idle_since_ms;
 	struct dedicated_events events;
@@ -108,41 +111,58 @@ take_off_idle(struct dedicated *dedicated)
 	dedicated->is_idle = false;
 }
 
+static const char *
+name_of(const struct dedicated_owner *owner)
+{
+	return owner->name != NULL ? owner->name : NO_NAME;
+}
+
+static bool
+is_named(const struct dedicated *dedicated, const char *name)
+{
+	return strcmp(dedicated->renamed != NULL ? dedicated->renamed : dedicated->opened_as,
+		   name) == 0;
+}
+
+/* Best of all one that has the name already. */
 static struct dedicated *
-find_idle(struct dedicated_pool *pool, int resp)
+find_idle(struct dedicated_pool *pool, int resp, const struct dedicated_owner *owner)
 {
 	int64_t oldest_ms = clock_mono_ms() - IDLE_MS;
+	struct dedicated *found = NULL;
 
 	for (struct dedicated *d = pool->idle, *next; d != NULL; d = next) {
 		next = d->next;
-		if (d->idle_since_ms < oldest_ms) {
+		if (d->idle_since_ms < oldest_ms)
 			dedicated_drop(d);
-		} else if (d->resp == resp) {
-			take_off_idle(d);
-			return d;
-		}
+		else if (d->resp == resp && (found == NULL || is_named(d, name_of(owner))))
+			found = d;
 	}
-	return NULL;
+	if (found != NULL)
+		take_off_idle(found);
+	return found;
 }
 
 static struct dedicated *
-dedicated_new(struct dedicated_pool *pool, int resp)
+dedicated_new(struct dedicated_pool *pool, int resp, const struct dedicated_owner *owner)
 {
 	static const struct redis_conn_events events = {
 		.ready = on_ready,
 		.reply = on_reply,
 		.closed = on_closed,
 	};
+	char *name = slice_dup(slice_of(name_of(owner)));
 	struct redis_conn_options options = {
 		.resp_version = resp,
 		.database = -1,
-		.client_name = CLIENT_NAME,
+		.client_name = name,
 		.connect_ms = pool->connect_ms,
 		.commands = &pool->metrics->commands,
 	};
 	struct dedicated *dedicated = alloc_zero(sizeof(*dedicated));
 
 	dedicated->pool = pool;
+	dedicated->opened_as = name;
 	dedicated->resp = resp;
 	dedicated->conn = redis_conn_new(pool->base, pool->dns, pool->backends->redis_target,
 	    &options, &events, dedicated);
@@ -151,7 +171,7 @@ dedicated_new(struct dedicated_pool *pool, int resp)
 
 struct dedicated *
 dedicated_take(struct dedicated_pool *pool, int resp, int64_t max,
-    const struct dedicated_events *events, void *arg)
+    const struct dedicated_owner *owner, const struct dedicated_events *events, void *arg)
 {
 	struct dedicated *dedicated;
 
@@ -159,12 +179,33 @@ dedicated_take(struct dedicated_pool *pool, int resp, int64_t max,
 		atomic_fetch_sub(&pool->backends->dedicated, 1);
 		return NULL;
 	}
-	dedicated = find_idle(pool, resp);
+	dedicated = find_idle(pool, resp, owner);
 	if (dedicated == NULL)
-		dedicated = dedicated_new(pool, resp);
+		dedicated = dedicated_new(pool, resp, owner);
 	dedicated->events = *events;
 	dedicated->arg = arg;
 	return dedicated;
+}
+
+bool
+dedicated_introduce(struct dedicated *dedicated, const struct dedicated_owner *owner,
+    struct buf *out)
+{
+	const char *name = name_of(owner);
+	struct slice words[] = { SLICE("CLIENT"), SLICE("SETNAME"), slice_of(name) };
+
+	if (!is_named(dedicated, name)) {
+		free(dedicated->renamed);
+		dedicated->renamed = slice_dup(words[2]);
+	} else if (dedicated->is_untouching != owner->is_untouching) {
+		dedicated->is_untouching = owner->is_untouching;
+		words[1] = SLICE("NO-TOUCH");
+		words[2] = owner->is_untouching ? SLICE("ON") : SLICE("OFF");
+	} else {
+		return false;
+	}
+	request_append(out, words, 3);
+	return true;
 }
 
 void
@@ -201,6 +242,8 @@ dedicated_drop(struct dedicated *dedicated)
 		*at = dedicated->next_dirty;
 	}
 	redis_conn_free(dedicated->conn);
+	free(dedicated->opened_as);
+	free(dedicated->renamed);
 	free(dedicated);
 }
 

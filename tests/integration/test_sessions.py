@@ -6,12 +6,18 @@ import time
 import pytest
 
 import resp
+from faults import ScriptedRedis
 from processes import eventually
 
 
 def own_connections(redis):
     """Of sessions, as Redis lists them."""
     return sum(b"name=sidecar-session" in line for line in redis.call("CLIENT", "LIST").splitlines())
+
+
+def names(redis):
+    """Of all connections, as Redis lists them."""
+    return [word[5:].decode() for word in redis.call("CLIENT", "LIST").split() if word.startswith(b"name=")]
 
 
 @pytest.fixture
@@ -63,6 +69,90 @@ def test_connections_are_used_again_and_given_back_clean(start):
             client.call(*state)
     with sidecar.client() as client:
         assert client.pipeline([("MULTI",), ("GET", "k"), ("EXEC",)])[2] == [b"30"]
+
+
+@pytest.mark.parametrize("words", [("SUBSCRIBE", "c"), ("MONITOR",), ("MULTI",), ("WATCH", "k"), ("BLPOP", "l", "0")],
+                         ids=lambda words: words[0])
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_redis_knows_the_name_of_whoever_has_a_connection(words, protocol, start):
+    redis, sidecar = start()
+    client = sidecar.client(protocol=protocol)
+    assert client.call("CLIENT", "SETNAME", "worker-7") == "OK"
+    client.send(*words)
+    eventually(lambda: names(redis).count("worker-7") == 1)
+    assert own_connections(redis) == 0
+
+
+def test_a_name_given_later_is_told_and_goes_with_its_client(start):
+    redis, sidecar = start(server={"threads": 1})
+    client = sidecar.client()
+    assert client.call("WATCH", "k") == "OK"
+    assert own_connections(redis) == 1
+    for words, name in ((("CLIENT", "SETNAME", "one"), "one"), (("HELLO", "2", "SETNAME", "two"), "two")):
+        assert not isinstance(client.call(*words), resp.Error)
+        eventually(lambda: name in names(redis))
+    assert client.pipeline([("MULTI",), ("CLIENT", "SETNAME", "three"), ("EXEC",), ("WATCH", "k")])[2:] == [["OK"], "OK"]
+    eventually(lambda: "three" in names(redis))
+    assert client.call("CLIENT", "SETNAME", "") == "OK"
+    eventually(lambda: own_connections(redis) == 1)
+    assert client.pipeline([("CLIENT", "SETNAME", "four"), ("UNWATCH",)]) == ["OK", "OK"]
+    other = sidecar.client()
+    assert other.call("WATCH", "k") == "OK"
+    assert own_connections(redis) == 1 and "four" not in names(redis), "the connection, not the name"
+    assert client.call("WATCH", "k") == "OK"
+    eventually(lambda: "four" in names(redis))
+
+
+def test_the_same_name_finds_the_same_connection_and_costs_nothing(start):
+    redis, sidecar = start(server={"threads": 1})
+    clients = [sidecar.client() for _ in range(3)]
+    for number, client in enumerate(clients):
+        assert client.call("CLIENT", "SETNAME", f"worker-{number}") == "OK"
+    for client in clients:
+        client.send("BLPOP", "list", "0.1")
+    assert [client.read() for client in clients] == [None] * 3
+    for client in 3 * clients:
+        assert client.call("BLPOP", "list", "0.01") is None
+    stats = redis.call("INFO", "commandstats")
+    assert b"cmdstat_blpop:calls=12," in stats and b"client|setname" not in stats
+    assert {f"worker-{number}" for number in range(3)} <= set(names(redis))
+
+
+def test_no_touch_is_told_where_there_is_a_connection_and_nobody_minds_a_refusal(start):
+    redis, sidecar = start(server={"threads": 1})  # 7.0, that does not know it, or a later one
+    client = sidecar.client()
+    assert client.call("CLIENT", "NO-TOUCH", "ON") == "OK"
+    answers = client.pipeline([("WATCH", "k"), ("MULTI",), ("SET", "k", "v"), ("EXEC",), ("GET", "k")])
+    assert answers == ["OK", "OK", "QUEUED", ["OK"], b"v"]
+    assert client.pipeline([("SELECT", "1"), ("CLIENT", "NO-TOUCH", "OFF"), ("GET", "k")]) == ["OK", "OK", None]
+    with sidecar.client() as other:
+        assert other.pipeline([("BLPOP", "l", "0.01"), ("PING",)]) == [None, "PONG"]
+    assert client.call("RESET") == "RESET"
+    assert client.call("CLIENT", "NO-TOUCH", "on") == "OK"
+    assert b"flags=T" in client.call("CLIENT", "INFO")
+    assert client.call("RESET") == "RESET"
+    assert b"flags=N" in client.call("CLIENT", "INFO")
+
+
+def test_what_no_touch_says_to_redis(start_sidecar):
+    def answer(words):
+        if words[0] == b"HELLO":
+            return b"*2\r\n$2\r\nid\r\n:7\r\n" if words[1] == b"2" else b"-NOPROTO no\r\n"
+        return b"*-1\r\n" if words[0] == b"BLPOP" else b"+OK\r\n"
+
+    redis = ScriptedRedis(answer).start()
+    try:
+        sidecar = start_sidecar(maps={}, server={"threads": 1}, redis={"url": redis.url}, cache={"coherence": "ttl"})
+        sidecar.wait_backend("redis", True)
+        client, other = sidecar.client(), sidecar.client()
+        assert client.call("CLIENT", "NO-TOUCH", "ON") == "OK"
+        for who in (client, client, other):
+            assert who.call("BLPOP", "l", "1") is None
+        said = [words for words in redis.commands if words[0] == b"BLPOP" or b"NO-TOUCH" in words]
+        blocks = [b"BLPOP", b"l", b"1"]
+        assert said == [[b"CLIENT", b"NO-TOUCH", b"ON"], blocks, blocks, [b"CLIENT", b"NO-TOUCH", b"OFF"], blocks]
+    finally:
+        redis.end()
 
 
 @pytest.mark.parametrize("words", [("SUBSCRIBE", "c"), ("MONITOR",), ("MULTI",), ("WATCH", "k"), ("BLPOP", "l", "0")],
