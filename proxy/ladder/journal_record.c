@@ -1,7 +1,7 @@
 /* See journal_record.h. */
 #include "ladder/journal_record.h"
 
-#include <endian.h>
+#include "base/little_endian.h"
 
 #define HEAD_SIZE 8 /* length and kind, and their check */
 #define CHECK_SIZE 4
@@ -42,22 +42,6 @@ check_of(const char *at, size_t len)
 	return ~crc;
 }
 
-static void
-put_number(char *at, uint32_t number)
-{
-	number = htole32(number);
-	memcpy(at, &number, sizeof(number));
-}
-
-static uint32_t
-get_number(const char *at)
-{
-	uint32_t number;
-
-	memcpy(&number, at, sizeof(number));
-	return le32toh(number);
-}
-
 static uint32_t
 kind_bits(enum journal_kind kind)
 {
@@ -86,11 +70,11 @@ journal_record_append(struct buf *out, enum journal_kind kind, struct slice key)
 {
 	char *at = buf_reserve(out, journal_record_size(key.len));
 
-	put_number(at, (uint32_t)key.len | kind_bits(kind));
-	put_number(at + 4, check_of(at, 4));
+	little_put_32(at, (uint32_t)key.len | kind_bits(kind));
+	little_put_32(at + 4, check_of(at, 4));
 	if (key.len > 0)
 		memcpy(at + HEAD_SIZE, key.at, key.len);
-	put_number(at + HEAD_SIZE + key.len, check_of(at, HEAD_SIZE + key.len));
+	little_put_32(at + HEAD_SIZE + key.len, check_of(at, HEAD_SIZE + key.len));
 	buf_added(out, journal_record_size(key.len));
 }
 
@@ -108,14 +92,14 @@ journal_record_read(struct slice *rest, enum journal_kind *kind, struct slice *k
 {
 	if (rest->len == 0)
 		return RECORD_END;
-	if (rest->len < HEAD_SIZE || get_number(rest->at + 4) != check_of(rest->at, 4))
+	if (rest->len < HEAD_SIZE || little_get_32(rest->at + 4) != check_of(rest->at, 4))
 		return torn_or_damaged(*rest, HEAD_SIZE);
 
-	uint32_t head = get_number(rest->at);
+	uint32_t head = little_get_32(rest->at);
 	size_t len = head & ~(DONE_BIT | AREA_BIT);
 	size_t size = journal_record_size(len);
 	if (rest->len < size ||
-	    get_number(rest->at + HEAD_SIZE + len) != check_of(rest->at, HEAD_SIZE + len))
+	    little_get_32(rest->at + HEAD_SIZE + len) != check_of(rest->at, HEAD_SIZE + len))
 		return torn_or_damaged(*rest, size);
 	*kind = kind_of(head);
 	*key = slice_make(rest->at + HEAD_SIZE, len);

@@ -1,9 +1,8 @@
 /* See snapshot_record.h. */
 #include "store/snapshot_record.h"
 
-#include <endian.h>
-
 #include "base/clock.h"
+#include "base/little_endian.h"
 
 #define HEAD_BYTES (3 * 4 + 4 + 3 * 8)
 #define MAX_BYTES (UINT32_C(1) << 30) /* of a key or a value; the settings allow less */
@@ -19,41 +18,7 @@ snapshot_wants(const struct cache_entry *entry, int64_t mono_ms)
 	    mono_ms < value->valid_until_ms;
 }
 
-/* ---- numbers and times ---- */
-
-static void
-put_32(struct buf *out, size_t number)
-{
-	uint32_t bytes = htole32((uint32_t)number);
-
-	buf_append(out, &bytes, sizeof(bytes));
-}
-
-static void
-put_64(struct buf *out, int64_t number)
-{
-	uint64_t bytes = htole64((uint64_t)number);
-
-	buf_append(out, &bytes, sizeof(bytes));
-}
-
-static uint32_t
-get_32(const char *at)
-{
-	uint32_t number;
-
-	memcpy(&number, at, sizeof(number));
-	return le32toh(number);
-}
-
-static int64_t
-get_64(const char *at)
-{
-	uint64_t number;
-
-	memcpy(&number, at, sizeof(number));
-	return (int64_t)le64toh(number);
-}
+/* ---- times ---- */
 
 static int64_t
 to_wall(int64_t mono_ms, const struct snapshot_now *now)
@@ -85,15 +50,19 @@ snapshot_record_append(struct buf *out, const struct cache_entry *entry,
     const struct snapshot_now *now)
 {
 	const struct cache_value *value = &entry->value;
-	char marks[4] = { (char)value->kind, (char)value->source, value->is_validity_exact, 0 };
+	char *at = buf_reserve(out, HEAD_BYTES);
 
-	put_32(out, entry->key.len);
-	put_32(out, entry->variant.len);
-	put_32(out, value->bytes->len);
-	buf_append(out, marks, sizeof(marks));
-	put_64(out, to_wall(value->filled_ms, now));
-	put_64(out, to_wall(value->stale_until_ms, now));
-	put_64(out, to_wall(value->valid_until_ms, now));
+	little_put_32(at, (uint32_t)entry->key.len);
+	little_put_32(at + 4, (uint32_t)entry->variant.len);
+	little_put_32(at + 8, (uint32_t)value->bytes->len);
+	at[12] = (char)value->kind;
+	at[13] = (char)value->source;
+	at[14] = value->is_validity_exact;
+	at[15] = 0;
+	little_put_64(at + 16, (uint64_t)to_wall(value->filled_ms, now));
+	little_put_64(at + 24, (uint64_t)to_wall(value->stale_until_ms, now));
+	little_put_64(at + 32, (uint64_t)to_wall(value->valid_until_ms, now));
+	buf_added(out, HEAD_BYTES);
 	buf_append_slice(out, entry->key);
 	buf_append_slice(out, entry->variant);
 	buf_append_slice(out, blob_slice(value->bytes));
@@ -117,7 +86,8 @@ snapshot_record_read(struct slice *rest, const struct snapshot_now *now, int64_t
 
 	if (rest->len < HEAD_BYTES)
 		return SNAPSHOT_PARTIAL;
-	size_t key_len = get_32(at), variant_len = get_32(at + 4), len = get_32(at + 8);
+	size_t key_len = little_get_32(at), variant_len = little_get_32(at + 4);
+	size_t len = little_get_32(at + 8);
 	if (key_len > MAX_BYTES || variant_len > MAX_BYTES || len > MAX_BYTES || !is_known(at + 12))
 		return SNAPSHOT_BROKEN;
 	size_t size = HEAD_BYTES + key_len + variant_len + len;
@@ -131,11 +101,11 @@ snapshot_record_read(struct slice *rest, const struct snapshot_now *now, int64_t
 			.kind = (enum cache_kind)at[12],
 			.source = (enum cache_source)at[13],
 			/* A clock that was set back must not make it come from the future. */
-			.filled_ms = earliest(to_mono(get_64(at + 16), now), now->mono_ms),
+			.filled_ms = earliest(to_mono((int64_t)little_get_64(at + 16), now), now->mono_ms),
 			.fresh_until_ms = now->mono_ms,
-			.stale_until_ms = earliest(to_mono(get_64(at + 24), now),
+			.stale_until_ms = earliest(to_mono((int64_t)little_get_64(at + 24), now),
 			    now->mono_ms + max_stale_ms),
-			.valid_until_ms = to_mono(get_64(at + 32), now),
+			.valid_until_ms = to_mono((int64_t)little_get_64(at + 32), now),
 			.is_validity_exact = at[14],
 			.refresh_at_ms = TIME_NEVER,
 		},

@@ -1,13 +1,13 @@
 /* See snapshot_seal.h. */
 #include "store/snapshot_seal.h"
 
-#include <endian.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "base/little_endian.h"
 #include "base/random.h"
 
 #define NONCE_BYTES 12
@@ -119,10 +119,9 @@ static void
 set_nonce(struct seal *seal, bool is_last)
 {
 	unsigned char nonce[NONCE_BYTES] = { 0 };
-	uint64_t number = htole64(seal->chunks++);
 
-	memcpy(nonce, &number, sizeof(number));
-	nonce[sizeof(number)] = is_last;
+	little_put_64(nonce, seal->chunks++);
+	nonce[sizeof(uint64_t)] = is_last;
 	if (EVP_CipherInit_ex(seal->cipher, NULL, NULL, NULL, nonce, -1) != 1)
 		abort();
 }
