@@ -25,6 +25,9 @@ struct pool *pool_new(size_t block_bytes, size_t most_kept);
 /* What was taken and not given back stays its taker's to give back. */
 void pool_free(struct pool *pool);
 
+/* Gives what is kept back to the allocator. */
+void pool_trim(struct pool *pool);
+
 /* Not zeroed. */
 void *pool_take(struct pool *pool, size_t size);
 /* `size` as it was taken with. */

@@ -7,7 +7,7 @@
 #ifndef SIDECAR_BASE_RESP_H
 #define SIDECAR_BASE_RESP_H
 
-#include "base/slice.h"
+#include "base/buf.h"
 
 enum resp_end {
 	RESP_WHOLE,   /* the value ends at scan->at */
@@ -35,5 +35,10 @@ enum resp_end resp_scan(struct resp_scan *scan, struct slice bytes);
  * were found whole.
  */
 MUST_CHECK bool resp_header(struct slice bytes, char *type, int64_t *number, size_t *header_len);
+
+/* "<type><number>\r\n", without printf: it is on the path of every request. */
+void resp_append_header(struct buf *out, char type, uint64_t number);
+/* "$5\r\nhello\r\n" */
+void resp_append_bulk(struct buf *out, struct slice bytes);
 
 #endif

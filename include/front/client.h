@@ -131,6 +131,10 @@ struct slot *slot_new(struct client *client);
 struct buf *slot_out(struct slot *slot);
 /* The whole reply, of which nothing has been written to slot_out(). */
 void slot_reply(struct slot *slot, struct slice reply);
+/* The same for one that has to be written first, into a buffer that all share:
+ * nothing else comes between the two. */
+struct buf *slot_draft(struct slot *slot);
+void slot_reply_draft(struct slot *slot);
 /* The reply is complete. From here on, as with slot_reply(), the slot is
  * not the caller's. */
 void slot_done(struct slot *slot);

@@ -117,6 +117,7 @@ struct front {
 	struct inserts inserts;     /* between them */
 	struct deadline out_unused; /* a large `out` is given back */
 	struct buf nowhere;         /* replies that it does not want */
+	struct buf draft;           /* a reply that is being written */
 	struct buf relay;           /* replies of this turn to clients that had to wait */
 	struct pool *slots;
 };

@@ -15,7 +15,7 @@ struct flights;
 
 /* A block of the pool holds what one request needs but for long keys. */
 #define POOL_BLOCK_BYTES 512
-#define POOL_KEEPS 1024
+#define POOL_KEEPS 4096
 
 struct ladder_context {
 	struct mailbox *mailbox; /* the worker's own */

@@ -37,6 +37,7 @@ struct flight {
 	struct letter letter;
 	struct lookup lookup;
 
+	size_t size; /* of this block */
 	size_t key_len;
 	char bytes[]; /* the key, then the id */
 };
@@ -46,6 +47,7 @@ struct flights {
 	struct flight **many; /* collected between begin_many and end_many */
 	size_t many_count, many_room;
 	bool is_collecting;
+	struct buf command;                     /* being written */
 	struct letter *leaving, **leaving_last; /* for the keeper, with flights_flush() */
 	struct flight *buckets[FLIGHT_BUCKETS];
 };

@@ -41,6 +41,10 @@ void ladder_refresh(struct ladder_context *context, const struct question *quest
 MUST_CHECK bool ladder_ask(struct ladder_context *context, const struct question *question,
     struct answer *answer, ladder_answered_fn answered, void *arg);
 
+/* The same right behind a ladder_try_memory() that was in vain. */
+MUST_CHECK bool ladder_ask_backends(struct ladder_context *context, const struct question *question,
+    struct answer *answer, ladder_answered_fn answered, void *arg);
+
 /*
  * The same for memory's sake alone: the backends are asked, what they say is
  * kept, and nothing is counted as a read. answer->rung is RUNG_STALE or later

@@ -33,12 +33,19 @@ pool_free(struct pool *pool)
 {
 	if (pool == NULL)
 		return;
+	pool_trim(pool);
+	free(pool);
+}
+
+void
+pool_trim(struct pool *pool)
+{
 	while (pool->first != NULL) {
 		struct block *block = pool->first;
 		pool->first = block->next;
 		free(block);
 	}
-	free(pool);
+	pool->kept = 0;
 }
 
 void *

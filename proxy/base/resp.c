@@ -153,3 +153,27 @@ resp_header(struct slice bytes, char *type, int64_t *number, size_t *header_len)
 	}
 	return slice_to_int64((struct slice){ bytes.at + 1, *header_len - 3 }, number);
 }
+
+void
+resp_append_header(struct buf *out, char type, uint64_t number)
+{
+	char text[24], *at = text + sizeof(text);
+
+	*--at = '\n';
+	*--at = '\r';
+	do {
+		*--at = (char)('0' + number % 10);
+		number /= 10;
+	} while (number > 0);
+	*--at = type;
+	buf_append(out, at, (size_t)(text + sizeof(text) - at));
+}
+
+void
+resp_append_bulk(struct buf *out, struct slice bytes)
+{
+	buf_reserve(out, bytes.len + 32);
+	resp_append_header(out, '$', bytes.len);
+	buf_append_slice(out, bytes);
+	buf_append(out, "\r\n", 2);
+}

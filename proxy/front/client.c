@@ -44,6 +44,7 @@ front_free(struct front *front)
 	buf_free(&front->out);
 	inserts_free(&front->inserts);
 	buf_free(&front->nowhere);
+	buf_free(&front->draft);
 	buf_free(&front->relay);
 	pool_free(front->slots);
 	free(front->dirty);

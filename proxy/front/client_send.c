@@ -374,6 +374,24 @@ slot_reply(struct slot *slot, struct slice reply)
 }
 
 struct buf *
+slot_draft(struct slot *slot)
+{
+	if (slot->client == NULL)
+		return &slot->out;
+	buf_reset(&slot->client->front->draft);
+	return &slot->client->front->draft;
+}
+
+void
+slot_reply_draft(struct slot *slot)
+{
+	if (slot->client == NULL)
+		slot_done(slot);
+	else
+		slot_reply(slot, buf_slice(&slot->client->front->draft));
+}
+
+struct buf *
 client_stream(struct client *client)
 {
 	/* A session begins when nothing is owed, and is sent nothing while slots

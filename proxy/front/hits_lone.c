@@ -92,25 +92,6 @@ answer_lone_row(struct front *front, const struct hit_rules *rules, size_t from,
 	return count;
 }
 
-/* True when memory has answered, or the client was refused. */
-static bool
-answer_lone(struct client *client, struct cache_key *key, const struct hit_rules *rules,
-    int64_t *hits)
-{
-	client->is_lone = false;
-	if (!hit_may_be_next(client))
-		return false;
-	client->front->handling = client;
-	bool is_answered = hits_answer_gets(client, rules, key, 1, hits) == 1;
-	client->front->handling = NULL;
-	if (!is_answered)
-		return false;
-	note_answered(client, rules);
-	if (client_send_shared(client) && client->unfinished != NULL)
-		client_settle(client);
-	return true;
-}
-
 void
 hits_answer_lone(struct front *front)
 {
@@ -129,10 +110,8 @@ hits_answer_lone(struct front *front)
 		struct client *client = i < count ? front->lone_gets[i].client : NULL;
 		if (client == NULL)
 			continue;
-		if (answer_lone(client, &front->lone_keys[i], &rules, &hits))
-			answered++;
-		else
-			client_handle_fresh(client, front->lone_gets[i].bytes);
+		client->is_lone = false;
+		client_handle_fresh(client, front->lone_gets[i].bytes);
 	}
 	front->lone_count = front->lone_bytes = 0;
 	ladder_count_hits(front->ladder, hits);

@@ -32,9 +32,9 @@ write_string(struct buf *out, int resp, const struct answer *answer)
 static void
 on_string(void *arg, struct answer *answer)
 {
-	write_string(slot_out(arg), slot_resp(arg), answer);
+	write_string(slot_draft(arg), slot_resp(arg), answer);
 	answer_release(answer);
-	slot_done(arg);
+	slot_reply_draft(arg);
 }
 
 void
@@ -60,7 +60,7 @@ ask_string(struct client *client, const struct question *question)
 		return;
 	}
 	struct slot *slot = slot_new(client);
-	if (ladder_ask(ladder, question, &answer, on_string, slot))
+	if (ladder_ask_backends(ladder, question, &answer, on_string, slot))
 		on_string(slot, &answer);
 }
 

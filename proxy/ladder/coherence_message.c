@@ -168,9 +168,7 @@ coherence_read(struct slice push, struct coherence_message *message)
 void
 coherence_append_key(struct buf *keys, struct slice key)
 {
-	buf_printf(keys, "$%zu\r\n", key.len);
-	buf_append_slice(keys, key);
-	buf_append(keys, "\r\n", 2);
+	resp_append_bulk(keys, key);
 }
 
 void

@@ -6,7 +6,6 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
-#include "base/hash.h"
 
 struct flights *
 flights_new(struct ladder_context *context)
@@ -21,8 +20,10 @@ flights_new(struct ladder_context *context)
 void
 flights_free(struct flights *flights)
 {
-	if (flights != NULL)
-		free(flights->many);
+	if (flights == NULL)
+		return;
+	free(flights->many);
+	buf_free(&flights->command);
 	free(flights);
 }
 
@@ -65,7 +66,7 @@ bool
 flight_join(struct flights *flights, enum flight_kind kind, const struct flight_order *order,
     struct flight_waiter *waiter)
 {
-	struct flight *flight = *find(flights, kind, order->key, hash_bytes(order->key));
+	struct flight *flight = *find(flights, kind, order->key, cache_hash(order->key));
 
 	if (flight == NULL)
 		return false;
@@ -81,7 +82,7 @@ flight_join(struct flights *flights, enum flight_kind kind, const struct flight_
 bool
 flights_is_at_postgres(struct flights *flights, struct slice key)
 {
-	const struct flight *flight = *find(flights, FLIGHT_POSTGRES, key, hash_bytes(key));
+	const struct flight *flight = *find(flights, FLIGHT_POSTGRES, key, cache_hash(key));
 
 	return flight != NULL && flight->fills_redis &&
 	    cache_lease_holds(flights->context->backends->cache, key, &flight->lease);
@@ -91,9 +92,12 @@ flights_is_at_postgres(struct flights *flights, struct slice key)
 struct flight *
 flight_open(struct flights *flights, enum flight_kind kind, const struct flight_order *order)
 {
-	struct flight *flight = alloc_zero(sizeof(*flight) + order->key.len + order->id.len);
-	uint64_t hash = hash_bytes(order->key);
+	size_t size = sizeof(struct flight) + order->key.len + order->id.len;
+	struct flight *flight = pool_take(flights->context->pool, size);
+	uint64_t hash = cache_hash(order->key);
 
+	memset(flight, 0, sizeof(*flight));
+	flight->size = size;
 	flight->flights = flights;
 	flight->kind = kind;
 	flight->hash = hash;
@@ -124,7 +128,7 @@ flight_abandon(struct flight *flight)
 {
 	flight_close(flight);
 	blob_unref(flight->landed.bytes);
-	free(flight);
+	pool_give(flight->flights->context->pool, flight, flight->size);
 }
 
 /* ---- landing ---- */

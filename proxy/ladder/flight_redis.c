@@ -20,10 +20,23 @@
 /* One command under way, and the flights that it answers. */
 struct ask {
 	struct redis_call call;
+	struct flights *flights;
 	bool is_overdue;
 	size_t count;
 	struct flight *members[];
 };
+
+static size_t
+ask_size(size_t count)
+{
+	return sizeof(struct ask) + count * sizeof(struct flight *);
+}
+
+static void
+ask_free(struct ask *ask)
+{
+	pool_give(ask->flights->context->pool, ask, ask_size(ask->count));
+}
 
 static bool send_ask(struct flights *flights, struct flight **members, size_t count);
 
@@ -108,37 +121,42 @@ static void
 ask_ttl(struct flight *flight)
 {
 	struct slice argv[] = { SLICE("PTTL"), flight_key(flight) };
-	struct buf command = BUF_EMPTY;
+	struct buf *command = &flight->flights->command;
 
-	request_append(&command, argv, 2);
+	buf_reset(command);
+	request_append(command, argv, 2);
 	flight->ttl_call.done = on_ttl;
 	flight->awaits_ttl = links_send(flight->flights->context->links, flight->link,
-	    buf_slice(&command), &flight->ttl_call);
+	    buf_slice(command), &flight->ttl_call);
 	if (!flight->awaits_ttl)
 		flight->may_keep = false;
-	buf_free(&command);
+}
+
+static struct slice
+flight_command(const struct flight *flight)
+{
+	return flight->kind == FLIGHT_HASH ? SLICE("HGETALL")
+	    : flight->kind == FLIGHT_MGET  ? SLICE("MGET")
+					   : SLICE("GET");
 }
 
 static bool
 send_ask(struct flights *flights, struct flight **members, size_t count)
 {
-	struct ask *ask = alloc_zero(sizeof(*ask) + count * sizeof(struct flight *));
-	struct slice *argv = alloc((count + 1) * sizeof(*argv));
-	struct buf command = BUF_EMPTY;
+	struct ask *ask = pool_take(flights->context->pool, ask_size(count));
+	struct buf *command = &flights->command;
 
-	argv[0] = members[0]->kind == FLIGHT_HASH ? SLICE("HGETALL")
-	    : members[0]->kind == FLIGHT_MGET     ? SLICE("MGET")
-						  : SLICE("GET");
+	*ask = (struct ask){ .flights = flights, .count = count, .call.done = on_answered };
+	buf_reset(command);
+	resp_append_header(command, '*', count + 1);
+	resp_append_bulk(command, flight_command(members[0]));
 	for (size_t i = 0; i < count; i++) {
-		argv[i + 1] = flight_key(members[i]);
+		resp_append_bulk(command, flight_key(members[i]));
 		ask->members[i] = members[i];
 		members[i]->ask = ask;
 	}
-	ask->count = count;
-	ask->call.done = on_answered;
-	request_append(&command, argv, count + 1);
 	bool is_sent =
-	    links_send(flights->context->links, members[0]->link, buf_slice(&command), &ask->call);
+	    links_send(flights->context->links, members[0]->link, buf_slice(command), &ask->call);
 	for (size_t i = 0; i < count && is_sent; i++) {
 		if (wants_ttl(members[i]))
 			ask_ttl(members[i]);
@@ -146,9 +164,7 @@ send_ask(struct flights *flights, struct flight **members, size_t count)
 	for (size_t i = 0; i < count && !is_sent; i++)
 		members[i]->ask = NULL;
 	if (!is_sent)
-		free(ask);
-	free(argv);
-	buf_free(&command);
+		ask_free(ask);
 	return is_sent;
 }
 
@@ -170,27 +186,30 @@ flight_redis_overdue(struct flight *flight)
 
 /* ---- answers ---- */
 
-/* The value at the start of `bytes`, and how long it is there. */
+/* The value at the start of `bytes`, which are whole, and how long it is there. */
 static size_t
 read_value(struct slice bytes, struct fetched *fetched)
 {
 	struct resp_scan scan;
-	char type = 0;
-	int64_t number = -1;
-	size_t header = 0;
+	char type;
+	int64_t number;
+	size_t header;
 
-	resp_scan_start(&scan);
 	fetched->outcome = FETCH_FAILED;
-	if (resp_scan(&scan, bytes) != RESP_WHOLE || !resp_header(bytes, &type, &number, &header))
+	if (!resp_header(bytes, &type, &number, &header))
 		return bytes.len;
 	if ((type == '$' || type == '_') && number < 0) {
 		fetched->outcome = FETCH_NIL;
-	} else if (type == '$') {
+		return header;
+	}
+	if (type == '$' && header + (size_t)number + 2 <= bytes.len) {
 		fetched->outcome = FETCH_VALUE;
 		fetched->kind = CACHE_STRING;
 		fetched->bytes = blob_new(slice_make(bytes.at + header, (size_t)number));
+		return header + (size_t)number + 2;
 	}
-	return scan.at;
+	resp_scan_start(&scan);
+	return resp_scan(&scan, bytes) == RESP_WHOLE ? scan.at : bytes.len;
 }
 
 /* HGETALL: the fields and values as they stand, without the header. */
@@ -302,7 +321,7 @@ on_answered(struct redis_call *call, enum call_result result, struct slice reply
 	} else {
 		settle_values(ask, reply);
 	}
-	free(ask);
+	ask_free(ask);
 }
 
 static void

@@ -5,6 +5,7 @@
 #include "ladder/journal_inside.h"
 
 #include "base/glob.h"
+#include "base/resp.h"
 
 size_t
 journal_take(struct journal *journal, size_t count, struct buf *keys)
@@ -20,9 +21,7 @@ journal_take(struct journal *journal, size_t count, struct buf *keys)
 			if (!s->is_dirty || s->is_taken || s->holds > 0)
 				continue;
 			s->is_taken = true;
-			buf_printf(keys, "$%u\r\n", s->len);
-			buf_append(keys, s->key, s->len);
-			buf_append(keys, "\r\n", 2);
+			resp_append_bulk(keys, slice_make(s->key, s->len));
 			taken++;
 		}
 		if (s == NULL)

@@ -229,6 +229,13 @@ count_answer(struct ladder_context *context, const struct answer *answer, int64_
 	histogram_add(&context->metrics->seconds[answer->rung], took_us);
 }
 
+static void
+climb_free(struct climb *climb)
+{
+	pool_give(climb->context->pool, climb,
+	    sizeof(*climb) + climb->order.key.len + climb->order.id.len);
+}
+
 /* Frees the climb. */
 static void
 finish(struct climb *climb, struct answer *answer)
@@ -243,7 +250,7 @@ finish(struct climb *climb, struct answer *answer)
 		count_answer(climb->context, answer, clock_mono_us() - climb->started_us);
 		climb->answered(climb->arg, answer);
 	}
-	free(climb);
+	climb_free(climb);
 }
 
 static void
@@ -305,9 +312,11 @@ static struct climb *
 climb_new(struct ladder_context *context, const struct flight_order *order,
     ladder_answered_fn answered, void *arg)
 {
-	struct climb *climb = alloc_zero(sizeof(*climb) + order->key.len + order->id.len);
+	size_t size = sizeof(struct climb) + order->key.len + order->id.len;
+	struct climb *climb = pool_take(context->pool, size);
 	char *at = climb->bytes;
 
+	memset(climb, 0, sizeof(*climb));
 	climb->context = context;
 	climb->rules = context->rules;
 	climb->order = *order;
@@ -346,27 +355,19 @@ order_of(const struct ladder_context *context, const struct question *question)
 	};
 }
 
-static bool
-answer_at_once(struct ladder_context *context, const struct flight_order *order,
-    struct answer *answer)
-{
-	bool should_refresh;
-
-	if (!find_fresh(context, order, answer, &should_refresh))
-		return false;
-	ladder_count_hits(context, 1);
-	if (should_refresh)
-		refresh_early(context, order);
-	return true;
-}
-
 bool
 ladder_try_memory(struct ladder_context *context, const struct question *question,
     struct answer *answer)
 {
 	struct flight_order order = order_of(context, question);
+	bool should_refresh;
 
-	return answer_at_once(context, &order, answer);
+	if (!find_fresh(context, &order, answer, &should_refresh))
+		return false;
+	ladder_count_hits(context, 1);
+	if (should_refresh)
+		refresh_early(context, &order);
+	return true;
 }
 
 void
@@ -378,18 +379,16 @@ ladder_refresh(struct ladder_context *context, const struct question *question)
 }
 
 bool
-ladder_ask(struct ladder_context *context, const struct question *question, struct answer *answer,
-    ladder_answered_fn answered, void *arg)
+ladder_ask_backends(struct ladder_context *context, const struct question *question,
+    struct answer *answer, ladder_answered_fn answered, void *arg)
 {
 	struct flight_order order = order_of(context, question);
 
-	if (answer_at_once(context, &order, answer))
-		return true;
 	if (order.may_keep)
 		counter_add(&context->metrics->misses, 1);
 
 	struct climb *climb = climb_new(context, &order, answered, arg);
-	if (question->map != NULL) {
+	if (order.map != NULL) {
 		climb->ladder_due.on_due = on_ladder_due;
 		deadlines_add(context->deadlines, &climb->ladder_due,
 		    clock_mono_ms() + climb->rules->settings->ladder.deadline_ms);
@@ -399,8 +398,16 @@ ladder_ask(struct ladder_context *context, const struct question *question, stru
 		return false;
 	deadlines_remove(context->deadlines, &climb->ladder_due);
 	count_answer(context, answer, clock_mono_us() - climb->started_us);
-	free(climb);
+	climb_free(climb);
 	return true;
+}
+
+bool
+ladder_ask(struct ladder_context *context, const struct question *question, struct answer *answer,
+    ladder_answered_fn answered, void *arg)
+{
+	return ladder_try_memory(context, question, answer) ||
+	    ladder_ask_backends(context, question, answer, answered, arg);
 }
 
 bool
@@ -415,7 +422,7 @@ ladder_load(struct ladder_context *context, const struct question *question, str
 	if (!climb_on(climb, answer))
 		return false;
 	answer->rung = climb->rung;
-	free(climb);
+	climb_free(climb);
 	return true;
 }
 

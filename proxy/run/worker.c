@@ -214,7 +214,10 @@ worker_redis_changed(struct worker *worker)
 static void
 on_give_back(struct letter *letter)
 {
+	struct worker *worker = ((struct worker_letter *)letter)->worker;
+
 	free(letter);
+	pool_trim(worker->ladder.pool);
 	free(alloc(GIVE_BACK_BYTES));
 }
 

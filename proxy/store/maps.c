@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/json.h"
+#include "base/resp.h"
 
 struct maps {
 	bool have_hashes, have_limits;
@@ -37,22 +38,14 @@ split_pattern(struct map *map)
 	}
 }
 
-static void
-append_bulk(struct buf *out, struct slice bytes)
-{
-	buf_printf(out, "$%zu\r\n", bytes.len);
-	buf_append_slice(out, bytes);
-	buf_append(out, "\r\n", 2);
-}
-
 /* As a column that is NULL: the field is not there. */
 static void
 append_field(struct slice name, enum json_kind kind, struct slice value, void *arg)
 {
 	if (kind == JSON_NULL)
 		return;
-	append_bulk(arg, name);
-	append_bulk(arg, value);
+	resp_append_bulk(arg, name);
+	resp_append_bulk(arg, value);
 }
 
 static struct blob *

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/resp.h"
 #include "upstream/postgres_pool.h"
 #include "upstream/postgres_time.h"
 
@@ -28,14 +29,6 @@ answer_valid_until(const PGresult *result, int map_type)
 	return -1;
 }
 
-static void
-append_bulk(struct buf *out, struct slice bytes)
-{
-	buf_printf(out, "$%zu\r\n", bytes.len);
-	buf_append_slice(out, bytes);
-	buf_append(out, "\r\n", 2);
-}
-
 static struct blob *
 read_hash(const PGresult *result, int row, int valid_until)
 {
@@ -44,8 +37,8 @@ read_hash(const PGresult *result, int row, int valid_until)
 	for (int column = 1; column < PQnfields(result); column++) {
 		if (column == valid_until || PQgetisnull(result, row, column))
 			continue;
-		append_bulk(&fields, slice_of(PQfname(result, column)));
-		append_bulk(&fields, cell(result, row, column));
+		resp_append_bulk(&fields, slice_of(PQfname(result, column)));
+		resp_append_bulk(&fields, cell(result, row, column));
 	}
 	struct blob *value = blob_new(buf_slice(&fields));
 	buf_free(&fields);

@@ -11,12 +11,9 @@
 static void
 append_command(struct buf *out, const struct slice *words, int count)
 {
-	buf_printf(out, "*%d\r\n", count);
-	for (int i = 0; i < count; i++) {
-		buf_printf(out, "$%zu\r\n", words[i].len);
-		buf_append_slice(out, words[i]);
-		buf_append(out, "\r\n", 2);
-	}
+	resp_append_header(out, '*', (uint64_t)count);
+	for (int i = 0; i < count; i++)
+		resp_append_bulk(out, words[i]);
 }
 
 static struct slice

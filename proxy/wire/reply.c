@@ -5,21 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-/* "<type><number>\r\n" without printf: it is on the path of every hit. */
-static void
-append_header(struct buf *out, char type, uint64_t number)
-{
-	char text[24], *at = text + sizeof(text);
-
-	*--at = '\n';
-	*--at = '\r';
-	do {
-		*--at = (char)('0' + number % 10);
-		number /= 10;
-	} while (number > 0);
-	*--at = type;
-	buf_append(out, at, (size_t)(text + sizeof(text) - at));
-}
+#include "base/resp.h"
 
 void
 reply_simple(struct buf *out, const char *text)
@@ -51,7 +37,7 @@ void
 reply_integer(struct buf *out, int64_t number)
 {
 	if (number >= 0)
-		append_header(out, ':', (uint64_t)number);
+		resp_append_header(out, ':', (uint64_t)number);
 	else
 		buf_printf(out, ":%" PRId64 "\r\n", number);
 }
@@ -59,16 +45,13 @@ reply_integer(struct buf *out, int64_t number)
 void
 reply_bulk(struct buf *out, struct slice bytes)
 {
-	buf_reserve(out, bytes.len + 32);
-	append_header(out, '$', bytes.len);
-	buf_append_slice(out, bytes);
-	buf_append(out, "\r\n", 2);
+	resp_append_bulk(out, bytes);
 }
 
 void
 reply_bulk_header(struct buf *out, size_t len)
 {
-	append_header(out, '$', len);
+	resp_append_header(out, '$', len);
 }
 
 void
@@ -86,13 +69,13 @@ reply_null(struct buf *out, int resp)
 void
 reply_array(struct buf *out, size_t count)
 {
-	append_header(out, '*', count);
+	resp_append_header(out, '*', count);
 }
 
 void
 reply_map(struct buf *out, int resp, size_t pairs)
 {
-	append_header(out, resp == 3 ? '%' : '*', resp == 3 ? pairs : pairs * 2);
+	resp_append_header(out, resp == 3 ? '%' : '*', resp == 3 ? pairs : pairs * 2);
 }
 
 void
@@ -102,7 +85,7 @@ reply_verbatim(struct buf *out, int resp, struct slice text)
 		reply_bulk(out, text);
 		return;
 	}
-	append_header(out, '=', text.len + 4);
+	resp_append_header(out, '=', text.len + 4);
 	buf_append(out, "txt:", 4);
 	buf_append_slice(out, text);
 	buf_append(out, "\r\n", 2);

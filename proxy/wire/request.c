@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "base/resp.h"
 
 #define INLINE_MAX_BYTES 65536
 #define STRANGER_MAX_ARGS 10
@@ -379,10 +380,7 @@ request_parser_free(struct request_parser *parser)
 void
 request_append(struct buf *out, const struct slice *argv, size_t argc)
 {
-	buf_printf(out, "*%zu\r\n", argc);
-	for (size_t i = 0; i < argc; i++) {
-		buf_printf(out, "$%zu\r\n", argv[i].len);
-		buf_append_slice(out, argv[i]);
-		buf_append(out, "\r\n", 2);
-	}
+	resp_append_header(out, '*', argc);
+	for (size_t i = 0; i < argc; i++)
+		resp_append_bulk(out, argv[i]);
 }

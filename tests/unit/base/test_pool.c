@@ -44,6 +44,22 @@ TEST(nothing_is_given_to_two_at_a_time)
 	pool_free(pool);
 }
 
+TEST(what_was_trimmed_is_taken_anew)
+{
+	struct pool *pool = pool_new(BLOCK, MOST);
+
+	for (int round = 0; round < 2; round++) {
+		void *taken[MOST];
+		for (size_t i = 0; i < MOST; i++)
+			taken[i] = memset(pool_take(pool, BLOCK), 1, BLOCK);
+		for (size_t i = 0; i < MOST; i++)
+			pool_give(pool, taken[i], BLOCK);
+		pool_trim(pool);
+	}
+	pool_trim(pool);
+	pool_free(pool);
+}
+
 #ifndef POOL_KEEPS_NOTHING
 TEST(what_was_given_back_last_is_taken_next)
 {
