@@ -61,6 +61,7 @@ struct client {
 	uint32_t dirty_place; /* in front->dirty, from 1; 0: nowhere */
 	bool is_at_end : 1;
 	bool is_lone : 1;         /* among front->lone_gets */
+	bool is_over : 1;         /* the last of its GETs that counted was one too many */
 	bool waits_for_quiet : 1; /* its next command has to wait for all before it */
 	struct peer peer;
 };

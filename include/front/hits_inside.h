@@ -93,10 +93,12 @@ hit_is_refused(struct client *client, const struct hit_rules *rules, const struc
 	struct slice id = SLICE_NONE;
 	const struct map *map = hit_map(rules, key->key, &id);
 
-	if (!client->peer.is_local)
-		return limit_gate_refuses_get(client, map, id, key->hash);
-	return map != NULL && map->settings->limit &&
-	    limit_gate_refuses_key(client, map, id, key->hash);
+	if (client->peer.is_local && (map == NULL || !map->settings->limit))
+		return false;
+	client->is_over = client->peer.is_local
+	    ? limit_gate_refuses_key(client, map, id, key->hash)
+	    : limit_gate_refuses_get(client, map, id, key->hash);
+	return client->is_over;
 }
 
 /* Whether a GET may be answered before it has been looked at more closely:

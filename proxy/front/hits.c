@@ -143,6 +143,13 @@ hits_answer_gets(struct client *client, const struct hit_rules *rules, struct ca
 
 	reader.most = (size_t)client_settings(client)->listen.output_limit;
 	while (i < count && front_out_len(front) <= reader.most) {
+		/* Who has been refused is counted before it is read for. */
+		if (client->is_over) {
+			if (!answer_one(client, rules, &keys[i], hits))
+				break;
+			i++;
+			continue;
+		}
 		size_t start = buf_len(&front->out);
 		size_t may_be = hit_row_len(client, rules, &keys[i], count - i);
 		size_t read = cache_read_row(hit_cache(front), &keys[i], may_be, &reader);
@@ -150,15 +157,10 @@ hits_answer_gets(struct client *client, const struct hit_rules *rules, struct ca
 						   : read;
 		*hits += (int64_t)passed;
 		i += passed;
-		if (passed < read) {
-			/* Who has been refused once is asked before it is read for. */
-			for (i++; i < count && answer_one(client, rules, &keys[i], hits);)
-				i++;
+		if (passed == read &&
+		    (!reader.is_there || !answer_one(client, rules, &keys[i], hits)))
 			break;
-		}
-		if (!reader.is_there || !answer_one(client, rules, &keys[i], hits))
-			break;
-		i++;
+		i++; /* refused, or answered by itself */
 	}
 	return i;
 }

@@ -43,7 +43,8 @@ lone_row_end(struct front *front, const struct hit_rules *rules, size_t from)
 
 	for (; end < front->lone_count; end++) {
 		struct client *client = front->lone_gets[end].client;
-		if (client == NULL || client->dirty_place != 0 || !hit_may_be_next(client) ||
+		if (client == NULL || client->dirty_place != 0 || client->is_over ||
+		    !hit_may_be_next(client) ||
 		    hit_row_len(client, rules, &front->lone_keys[end], 1) == 0)
 			break;
 	}
@@ -92,6 +93,26 @@ answer_lone_row(struct front *front, const struct hit_rules *rules, size_t from,
 	return count;
 }
 
+/* Who has been refused is counted before anything is read for it. */
+static bool
+refuse_again(struct client *client, const struct hit_rules *rules, const struct cache_key *key)
+{
+	struct front *front = client->front;
+
+	if (!client->is_over || client->dirty_place != 0 || !hit_may_be_next(client))
+		return false;
+	front->handling = client;
+	bool is_over = hit_is_refused(client, rules, key);
+	front->handling = NULL;
+	if (!is_over)
+		return false;
+	limit_gate_done(client);
+	note_answered(client, rules);
+	client_send_fresh(client, buf_slice(&front->out));
+	front_empty_out(front);
+	return true;
+}
+
 void
 hits_answer_lone(struct front *front)
 {
@@ -111,7 +132,10 @@ hits_answer_lone(struct front *front)
 		if (client == NULL)
 			continue;
 		client->is_lone = false;
-		client_handle_fresh(client, front->lone_gets[i].bytes);
+		if (refuse_again(client, &rules, &front->lone_keys[i]))
+			answered++;
+		else
+			client_handle_fresh(client, front->lone_gets[i].bytes);
 	}
 	front->lone_count = front->lone_bytes = 0;
 	ladder_count_hits(front->ladder, hits);

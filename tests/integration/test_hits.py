@@ -402,3 +402,19 @@ def test_of_many_in_one_turn_each_user_gets_what_is_left(limited):
     assert [client.call("PING") for client in clients] == ["PONG"] * 60
     for client in clients:
         client.close()
+
+
+def test_who_was_refused_is_served_again_when_its_time_has_come(redis, start_sidecar):
+    """Alone, in a pipeline, and for another key that does not count."""
+    sidecar = start_sidecar(redis={"url": redis.url}, server={"threads": 1}, cache={"coherence": "ttl"},
+                            limits={"per_user": "200/min"})
+    fill(sidecar, redis, {"plan:1": b"one", "k:1": b"k"})
+    lone, many = sidecar.client(), sidecar.client()
+    for client, count in ((lone, 1), (many, 4)):
+        replies = []
+        while not replies or not is_refusal(replies[-1]):
+            replies += client.pipeline([("GET", "plan:1")] * count)
+            assert len(replies) < 100
+        assert client.call("GET", "k:1") == b"k"
+    eventually(lambda: lone.call("GET", "plan:1") == b"one", 5, every=0.35, what="one in 300 ms")
+    eventually(lambda: many.pipeline([("GET", "plan:1"), ("GET", "k:1")]) == [b"one", b"k"], 5, every=0.35)
