@@ -19,6 +19,7 @@ struct hit_rules {
 	bool has_hashes;
 	bool limits_users;
 	int64_t now_ms;
+	uint32_t now_ds; /* the same, for CLIENT LIST */
 };
 
 static inline struct cache *
@@ -31,6 +32,7 @@ static inline struct hit_rules
 hit_rules_of(struct front *front)
 {
 	const struct rules *rules = front->ladder->rules;
+	int64_t now_ms = front_now_ms(front);
 
 	return (struct hit_rules){
 		.maps = rules->settings->map_count > 0 ? rules->maps : NULL,
@@ -38,7 +40,8 @@ hit_rules_of(struct front *front)
 		.has_hashes = maps_have_hashes(rules->maps),
 		.limits_users = maps_have_limits(rules->maps) &&
 		    limits_is_on(front->ladder->backends->limits, LIMIT_PER_USER),
-		.now_ms = front_now_ms(front),
+		.now_ms = now_ms,
+		.now_ds = (uint32_t)(now_ms / 100),
 	};
 }
 
@@ -86,9 +89,11 @@ hit_counts(const struct client *client, const struct hit_rules *rules)
 	return !client->peer.is_local || rules->limits_users;
 }
 
-/* Counts a GET, and says so when it is one too many. */
+/* Counts a GET, and says so when it is one too many. One that has not been read
+ * yet stays counted until limit_gate_done(). */
 static inline bool
-hit_is_refused(struct client *client, const struct hit_rules *rules, const struct cache_key *key)
+hit_is_refused(struct client *client, const struct hit_rules *rules, const struct cache_key *key,
+    bool is_read)
 {
 	struct slice id = SLICE_NONE;
 	const struct map *map = hit_map(rules, key->key, &id);
@@ -98,6 +103,8 @@ hit_is_refused(struct client *client, const struct hit_rules *rules, const struc
 	client->is_over = client->peer.is_local
 	    ? limit_gate_refuses_key(client, map, id, key->hash)
 	    : limit_gate_refuses_get(client, map, id, key->hash);
+	if (is_read)
+		limit_gate_done(client);
 	return client->is_over;
 }
 

@@ -98,9 +98,7 @@ count_row(struct client *client, const struct hit_rules *rules, const struct cac
 	size_t end = buf_len(out), i;
 
 	for (i = 0; i < count; i++) {
-		bool is_over = hit_is_refused(client, rules, &keys[i]);
-		limit_gate_done(client);
-		if (!is_over)
+		if (!hit_is_refused(client, rules, &keys[i], true))
 			continue;
 		char *at = out->at + out->start;
 		size_t refusal = buf_len(out) - end;
@@ -122,7 +120,7 @@ answer_one(struct client *client, const struct hit_rules *rules, struct cache_ke
 		.most = SIZE_MAX,
 		.now_ms = rules->now_ms };
 
-	if (!hit_counts(client, rules) || !hit_is_refused(client, rules, key)) {
+	if (!hit_counts(client, rules) || !hit_is_refused(client, rules, key, false)) {
 		if (hit_row_len(client, rules, key, 1) == 0 ||
 		    (cache_read_row(hit_cache(client->front), key, 1, &reader) == 0 &&
 			!answer_odd(client, rules, key, false, &client->front->out)))

@@ -31,7 +31,7 @@ static void
 note_answered(struct client *client, const struct hit_rules *rules)
 {
 	client->is_lone = false;
-	client->session.active_ds = (uint32_t)(rules->now_ms / 100);
+	client->session.active_ds = rules->now_ds;
 	client->session.last = client->front->get_info;
 }
 
@@ -61,8 +61,7 @@ lone_reply(struct client *client, const struct hit_rules *rules, const struct ca
 
 	if (hit_counts(client, rules)) {
 		client->front->handling = client;
-		bool is_over = hit_is_refused(client, rules, key);
-		limit_gate_done(client);
+		bool is_over = hit_is_refused(client, rules, key, true);
 		client->front->handling = NULL;
 		if (is_over)
 			return slice_make(out->at + end, buf_len(out) - end);
@@ -102,7 +101,7 @@ refuse_again(struct client *client, const struct hit_rules *rules, const struct 
 	if (!client->is_over || client->dirty_place != 0 || !hit_may_be_next(client))
 		return false;
 	front->handling = client;
-	bool is_over = hit_is_refused(client, rules, key);
+	bool is_over = hit_is_refused(client, rules, key, false);
 	front->handling = NULL;
 	if (!is_over)
 		return false;

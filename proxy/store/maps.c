@@ -108,16 +108,19 @@ maps_free(struct maps *maps)
 	free(maps);
 }
 
+/* Most keys differ in the first byte already. */
+static inline bool
+may_fit(const struct map *map, struct slice key)
+{
+	return key.len > 0 && (map->prefix.len == 0 || key.at[0] == map->prefix.at[0]);
+}
+
 static bool
 fits(const struct map *map, struct slice key, struct slice *id)
 {
 	size_t around = map->prefix.len + map->suffix.len;
 
-	if (key.len <= around)
-		return false;
-	/* Most keys differ in the first byte already. */
-	if (map->prefix.len > 0 &&
-	    (key.at[0] != map->prefix.at[0] || !slice_starts(key, map->prefix)))
+	if (key.len <= around || !slice_starts(key, map->prefix))
 		return false;
 	if (memcmp(key.at + key.len - map->suffix.len, map->suffix.at, map->suffix.len) != 0)
 		return false;
@@ -125,12 +128,23 @@ fits(const struct map *map, struct slice key, struct slice *id)
 	return true;
 }
 
+/* Apart, so that a key of no map costs no more than the loop below. */
+__attribute__((noinline)) static const struct map *
+find_from(const struct maps *maps, size_t first, struct slice key, struct slice *id)
+{
+	for (size_t i = first; i < maps->count; i++) {
+		if (fits(&maps->maps[i], key, id))
+			return &maps->maps[i];
+	}
+	return NULL;
+}
+
 const struct map *
 maps_find(const struct maps *maps, struct slice key, struct slice *id)
 {
 	for (size_t i = 0; i < maps->count; i++) {
-		if (fits(&maps->maps[i], key, id))
-			return &maps->maps[i];
+		if (may_fit(&maps->maps[i], key))
+			return find_from(maps, i, key, id);
 	}
 	return NULL;
 }
