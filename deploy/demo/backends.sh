@@ -1,11 +1,12 @@
-# Private backends for `make run`: a redis-server, a Postgres with 300,000 profiles and a
-# PgBouncer in transaction mode, on free loopback ports. Sourced by run.sh.
+# Private backends for `make run` and `make drill`: a redis-server, a Postgres with 300,000 profiles
+# and a PgBouncer in transaction mode, on free loopback ports. Sourced by run.sh and drill.sh, which
+# have a stop_all() each.
 #
 # Data and logs live in var/demo. The loaded Postgres is kept for the next run; the file "loaded"
 # in there, written last, tells which demo data it holds.
 #
-# Ctrl-C must reach only run.sh, which stops all in order: every process gets a session of its
-# own. Not even kill -9 of run.sh may leave one behind: it gets a death signal. And it must not
+# Ctrl-C must reach only the script, which stops all in order: every process gets a session of its
+# own. Not even kill -9 of the script may leave one behind: it gets a death signal. And it must not
 # miss a signal while it starts: bash has background processes ignore SIGINT, env undoes that.
 apart=(setsid env --default-signal setpriv --pdeathsig) # SIGNAL [SETPRIV'S OPTION]... -- COMMAND...
 
@@ -17,9 +18,32 @@ temporary=  # the same where it has to go in the end
 user=       # UID:GID the servers run as, where that is not our own
 become=()   # what makes setpriv do it
 launched=   # process id of the last launch
+is_stopping=
 redis_port= # the same when it is started again
 backends=() # "PID SIGNAL" of each, the last started first
 declare -A pid_of # of each by its name
+
+stop_all_in_the_end() {
+	trap stop_all EXIT
+	trap 'stop 129' HUP
+	trap 'stop 130' INT
+	trap 'stop 141' PIPE
+	trap 'stop 143' TERM
+}
+
+# A signal tends to come twice (Ctrl-C again; from make and to its whole group), and an exit inside
+# stop_all() would cut that short.
+stop() {
+	[ -z "$is_stopping" ] || return 0
+	is_stopping=yes
+	exit "$1"
+}
+
+# The first thing in stop_all().
+begin_to_stop() {
+	is_stopping=yes
+	trap '' HUP INT PIPE TERM
+}
 
 start_backends() {
 	unset "${!PG@}" REDISCLI_AUTH # they speak of the caller's servers, not of these

@@ -13,16 +13,11 @@ cd "$(dirname "$0")/../.."
 seconds=${1:-10}
 sidecar=
 reader=
-is_stopping=
 hung=() # processes that were sent SIGSTOP
 notes=  # directory: what drill.py is told of the part that runs
 
 main() {
-	trap stop_all EXIT
-	trap 'stop 129' HUP
-	trap 'stop 130' INT
-	trap 'stop 141' PIPE
-	trap 'stop 143' TERM
+	stop_all_in_the_end
 	notes=$(mktemp -d /tmp/sidecar-drill.XXXXXX)
 	start_backends
 	start_sidecar
@@ -102,16 +97,9 @@ wake() {
 	hung=()
 }
 
-stop() {
-	[ -z "$is_stopping" ] || return 0
-	is_stopping=yes
-	exit "$1"
-}
-
 stop_all() {
 	local status=$?
-	is_stopping=yes
-	trap '' HUP INT PIPE TERM
+	begin_to_stop
 	wake
 	[ -z "$reader" ] || end "$reader" TERM 5 || true
 	[ -z "$sidecar" ] || end "$sidecar" TERM 10 || true

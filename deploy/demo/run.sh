@@ -9,18 +9,13 @@ cd "$(dirname "$0")/../.."
 . deploy/demo/backends.sh
 
 sidecar=
-is_stopping=
 
 main() {
 	if [ -n "${REDIS_URL:-}${UPSTASH_REDIS_REST_URL:-}${DATABASE_URL:-}" ]; then
 		say_what_to_try
 		exec ./sidecar -c sidecar.ini
 	fi
-	trap stop_all EXIT
-	trap 'stop 129' HUP
-	trap 'stop 130' INT
-	trap 'stop 141' PIPE
-	trap 'stop 143' TERM
+	stop_all_in_the_end
 	start_backends
 	say_what_to_try
 	launch TERM -- ./sidecar -c sidecar.ini
@@ -37,19 +32,10 @@ say_what_to_try() {
 	END
 }
 
-# A signal tends to come twice (Ctrl-C again; from make and to its whole group), and an exit inside
-# stop_all() would cut that short.
-stop() {
-	[ -z "$is_stopping" ] || return 0
-	is_stopping=yes
-	exit "$1"
-}
-
 # Prints nothing: the terminal may be gone.
 stop_all() {
 	local status=$?
-	is_stopping=yes
-	trap '' HUP INT PIPE TERM
+	begin_to_stop
 	if [ -n "$sidecar" ] && is_running "$sidecar"; then
 		end "$sidecar" TERM 30
 		status=0
