@@ -150,6 +150,21 @@ def test_tracking_costs_its_connection_and_a_read_of_what_was_filled(
     assert bill.total == sum(before.values()) + 4, "MGET, two SETs, MGET"
 
 
+def test_a_warm_up_costs_a_command_a_batch_and_one_for_each_that_redis_has_not(
+        redis, pgbouncer, plans, start_sidecar):
+    cost = {"mget": 3}  # of one id, of 256, of the rest
+    for has_redis, fills in ((False, {"set": 300}), (True, {})):
+        bill = Bill(redis)
+        sidecar = start_sidecar(
+            redis={"url": redis.url}, postgres={"url": pgbouncer.url}, cache={"coherence": "ttl"},
+            warm={"query": "SELECT acct FROM billing.plans ORDER BY acct", "map": "plan", "limit": 300},
+            maps={"plan": {"key": "plan:{id:int}", "query": plans.QUERY_WITHOUT_END, "free": plans.FREE}})
+        eventually(lambda: sidecar.status().get("warm") == "300/300")
+        settle(sidecar, bill)
+        assert bill.items() == {"hello": 2, "info": 1, **cost, **fills}
+        sidecar.terminate()
+
+
 def test_what_was_never_sent_is_not_counted(pgbouncer, start_sidecar):
     sidecar = start_sidecar(redis={"url": f"redis://127.0.0.1:{faults.closed_port()}"},
                             postgres={"url": pgbouncer.url})
