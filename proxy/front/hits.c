@@ -137,10 +137,10 @@ hits_answer_gets(struct client *client, const struct hit_rules *rules, struct ca
 {
 	struct front *front = client->front;
 	struct cache_reader reader = { .out = &front->out, .now_ms = rules->now_ms };
-	size_t i = 0, passed;
+	size_t most = (size_t)client_settings(client)->listen.output_limit;
+	size_t i = 0, row_end = 0;
 
-	reader.most = (size_t)client_settings(client)->listen.output_limit;
-	while (i < count && front_out_len(front) <= reader.most) {
+	while (i < count && front_out_len(front) <= most) {
 		/* Who has been refused is counted before it is read for. */
 		if (client->is_over) {
 			if (!answer_one(client, rules, &keys[i], hits))
@@ -149,10 +149,13 @@ hits_answer_gets(struct client *client, const struct hit_rules *rules, struct ca
 			continue;
 		}
 		size_t start = buf_len(&front->out);
-		size_t may_be = hit_row_len(client, rules, &keys[i], count - i);
-		size_t read = cache_read_row(hit_cache(front), &keys[i], may_be, &reader);
-		passed = hit_counts(client, rules) ? count_row(client, rules, &keys[i], read, start)
-						   : read;
+		if (row_end <= i)
+			row_end = i + hit_row_len(client, rules, &keys[i], count - i);
+		reader.most = most - front->inserts.bytes;
+		size_t read = cache_read_row(hit_cache(front), &keys[i], row_end - i, &reader);
+		size_t passed = hit_counts(client, rules)
+		    ? count_row(client, rules, &keys[i], read, start)
+		    : read;
 		*hits += (int64_t)passed;
 		i += passed;
 		if (passed == read &&
@@ -240,14 +243,10 @@ answer_some(struct client *client, const struct hit_rules *rules, struct cache_k
     size_t count, struct buf *out)
 {
 	struct cache_reader reader = { .out = out, .most = SIZE_MAX, .now_ms = rules->now_ms };
-	size_t may_be = hit_row_len(client, rules, keys, count);
-	size_t read = cache_read_row(hit_cache(client->front), keys, may_be, &reader);
+	size_t read = cache_read_row(hit_cache(client->front), keys, count, &reader);
 
-	if (read < may_be)
-		return reader.is_there && answer_odd(client, rules, &keys[read], true, out)
-		    ? read + 1
-		    : read;
-	return read > 0 || count == 0 ? read : answer_hash(client, rules, keys, out);
+	return reader.is_there && answer_odd(client, rules, &keys[read], true, out) ? read + 1
+										    : read;
 }
 
 size_t
@@ -256,23 +255,29 @@ hits_take_many(struct client *client, const struct slice *words, size_t count, s
 {
 	struct front *front = client->front;
 	struct hit_rules rules = hit_rules_of(front);
-	size_t start = buf_len(out), missing = 0, row, done;
+	size_t start = buf_len(out), missing = 0, hits = 0, row, row_end, done;
 	struct cache_key keys[ROW];
 
 	reply_array(out, count);
 	for (size_t at = 0; at < count; at += row) {
 		row = count - at < ROW ? count - at : ROW;
 		hash_keys(front, words + at, row, keys);
+		row_end = 0;
 		for (size_t i = 0; i < row; i += done) {
-			done = answer_some(client, &rules, &keys[i], row - i, out);
+			if (row_end <= i)
+				row_end = i + hit_row_len(client, &rules, &keys[i], row - i);
+			done = answer_some(client, &rules, &keys[i], row_end - i, out);
+			hits += done;
 			if (done > 0)
+				continue;
+			done = 1;
+			if (row_end == i && answer_hash(client, &rules, &keys[i], out))
 				continue;
 			struct hits_gap gap = { at + i, buf_len(out) - start };
 			buf_append(gaps, &gap, sizeof(gap));
 			missing++;
-			done = 1;
 		}
 	}
-	ladder_count_hits(front->ladder, (int64_t)(count - missing));
+	ladder_count_hits(front->ladder, (int64_t)hits);
 	return missing;
 }

@@ -135,7 +135,7 @@ def test_who_reads_no_large_values_is_asked_for_no_more_and_may_leave(sidecar, r
 
 
 def test_room_for_a_burst_of_large_replies_is_given_back(redis, start_sidecar):
-    sidecar = start_sidecar(redis={"url": redis.url}, server={"threads": 1})
+    sidecar = start_sidecar(redis={"url": redis.url}, server={"threads": 1}, cache={"coherence": "ttl"})
     fill(sidecar, redis, {"k": b"v" * 16_000})
     before = sidecar.memory_bytes()
     with sidecar.client(timeout=30) as client:
@@ -196,6 +196,21 @@ def test_every_hit_is_counted_once_also_in_pipelines_and_in_mget(sidecar, redis)
     assert grown("sidecar_requests_total", **{"class": "read"}) == 1002
 
 
+def test_a_hash_in_an_mget_is_nil_and_no_hit(redis, start_sidecar):
+    sidecar = start_sidecar(redis={"url": redis.url}, cache={"coherence": "ttl"}, limits={"per_user": "0"},
+                            maps={"hash": {"key": "h:{id}", "type": "hash", "free": "{}",
+                                           "query": "SELECT $1::text[]"}})
+    redis.call("HSET", "h:1", "field", "value")
+    fill(sidecar, redis, plain(3))
+    before = sidecar.metrics()
+    with sidecar.client() as client:
+        assert client.call("MGET", "h:1", "k:1", "h:1", "h:2") == [None, plain(3)["k:1"], None, None]
+    after = sidecar.metrics()
+    for name, labels in (("sidecar_cache_hits_total", {}), ("sidecar_answers_total", {"rung": "memory"}),
+                         ("sidecar_request_seconds_count", {"rung": "memory"})):
+        assert after.sum(name, **labels) - before.sum(name, **labels) == 1, name
+
+
 def test_an_idle_connection_costs_little_and_gives_back_what_a_burst_took(redis, start_sidecar):
     """As its own memory grows; a first crowd has set up what is common to all."""
     sidecar = start_sidecar(redis={"url": redis.url}, maps={}, server={"threads": 1},
@@ -237,6 +252,12 @@ def at_once(sidecar, sent):
     for client, data in sent:
         client.send_raw(data)
     sidecar.cont()
+
+
+def turn_over(sidecar):
+    """Until all that its one thread has answered is counted, too: answers go out first."""
+    with sidecar.client() as client:
+        assert client.call("PING") == "PONG"
 
 
 def test_many_clients_in_one_turn_get_each_its_own_answer(sidecar, redis):
@@ -334,6 +355,7 @@ def test_hits_of_one_turn_count_each(sidecar, redis):
     for number, client in enumerate(clients):
         assert client.read() == values[f"k:{number}"]
         client.close()
+    turn_over(sidecar)
     after = sidecar.metrics()
     for name, labels in (("sidecar_cache_hits_total", {}), ("sidecar_requests_total", {"class": "read"}),
                          ("sidecar_answers_total", {"rung": "memory"}),
@@ -396,6 +418,7 @@ def test_of_many_in_one_turn_each_user_gets_what_is_left(limited):
             continue
         assert reply == values[key]
         answered[key] = answered.get(key, 0) + 1
+    turn_over(sidecar)
     assert answered == {"plan:1": 3, "plan:2": 3, "k:3": 15, "k:large": 15}
     assert sidecar.metric("sidecar_limited_total", scope="per_user") == refused
     assert sidecar.metric("sidecar_cache_hits_total") - hits == 36
@@ -418,3 +441,19 @@ def test_who_was_refused_is_served_again_when_its_time_has_come(redis, start_sid
         assert client.call("GET", "k:1") == b"k"
     eventually(lambda: lone.call("GET", "plan:1") == b"one", 5, every=0.35, what="one in 300 ms")
     eventually(lambda: many.pipeline([("GET", "plan:1"), ("GET", "k:1")]) == [b"one", b"k"], 5, every=0.35)
+
+
+def test_who_is_refused_is_owed_no_more_than_others_before_it_is_read_for(redis, start_sidecar):
+    sidecar = start_sidecar(redis={"url": redis.url}, server={"threads": 1}, limits={"per_user": "5/min"},
+                            listen={"output_limit": "64kb"}, cache={"coherence": "ttl", "max_value": "2mb"})
+    fill(sidecar, redis, {"k:large": b"L" * 1_500_000, "plan:1": b"plan"})
+    answered = sidecar.metric("sidecar_cache_hits_total")
+    with sidecar.client(timeout=30) as client:
+        client.socket.sendall(get("plan:1") * 4 + get("k:large") * 28)
+        with sidecar.client() as other:
+            assert other.call("PING") == "PONG"
+        assert sidecar.metric("sidecar_cache_hits_total") - answered < 3 + 14, "its socket takes some MB"
+        assert [client.read() for _ in range(3)] == [b"plan"] * 3
+        assert is_refusal(client.read())
+        for _ in range(28):
+            assert client.read() == b"L" * 1_500_000
