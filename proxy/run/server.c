@@ -257,6 +257,9 @@ catch_signals(struct server *server)
 {
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* a limit of the journal's size is no reason to die */
+	/* What libevent puts back at the end: another one does not spoil the exit. */
+	signal(SIGTERM, SIG_IGN);
+	signal(SIGINT, SIG_IGN);
 	server->signals[0] = evsignal_new(server->base, SIGTERM, on_stop_signal, server);
 	server->signals[1] = evsignal_new(server->base, SIGINT, on_stop_signal, server);
 	server->signals[2] = evsignal_new(server->base, SIGHUP, on_reload_signal, server);

@@ -29,6 +29,16 @@ def test_idle_clients_do_not_delay_the_end(number, sidecar):
     assert all(client.is_closed_within(1) for client in idle)
 
 
+def test_who_cannot_wait_and_signals_again_and_again_spoils_nothing(sidecar):
+    for _ in range(5):
+        stop = time.monotonic() + 10
+        while sidecar.is_running() and time.monotonic() < stop:
+            os.kill(sidecar.pid, signal.SIGTERM)
+            time.sleep(0.0005)
+        assert sidecar.child.returncode == 0
+        sidecar.start()
+
+
 def test_what_is_in_flight_is_answered_before_the_end(redis, proxy_for, start_sidecar):
     proxy = proxy_for(redis)
     sidecar = start_sidecar(redis={"url": proxy.url, "timeout": "3s"}, server={"drain": "3s"})
