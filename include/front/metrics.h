@@ -8,6 +8,7 @@
 #include "ladder/backends.h"
 #include "ladder/limits.h"
 #include "ladder/metrics.h"
+#include "store/snapshot.h"
 #include "upstream/metrics.h"
 
 /* As in sidecar_requests_total{class}. */
@@ -26,6 +27,7 @@ struct worker_metrics {
 /* Made before the threads start; counters in it are shared by them. */
 struct census {
 	struct backends *backends;
+	struct snapshot *snapshot; /* NULL: none */
 	const struct worker_metrics *const *workers;
 	struct front *const *fronts; /* of the same workers, in the same order */
 	size_t worker_count;

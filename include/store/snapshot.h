@@ -28,6 +28,14 @@ void snapshot_load(struct snapshot *snapshot, const struct snapshot_taker *taker
 MUST_CHECK int snapshot_start(struct snapshot *snapshot);
 /* After a reload; any thread. */
 void snapshot_set_every(struct snapshot *snapshot, int64_t every_ms);
+/* For the metrics; any thread. Waits for no disk. */
+struct snapshot_facts {
+	int64_t every_ms;
+	int64_t age_ms; /* of the last good file; -1: there is none */
+};
+/* False: no [snapshot] file is set. */
+MUST_CHECK bool snapshot_tell(struct snapshot *snapshot, int64_t now_ms,
+    struct snapshot_facts *facts);
 /* Writes for the last time, and ends the thread; nothing when it was never
  * started. Blocks. */
 void snapshot_stop(struct snapshot *snapshot);

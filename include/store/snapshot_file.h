@@ -23,6 +23,7 @@ void snapshot_file_free(struct snapshot_file *file);
 
 struct snapshot_tally {
 	int64_t entries, bytes; /* bytes: of the file */
+	int64_t age_ms;         /* of the file that was read */
 };
 
 /* 0, or an errno: then the last good one is still there. Holds a shard's lock

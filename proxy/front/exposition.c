@@ -210,6 +210,23 @@ write_cache(const struct census *census, struct buf *out)
 	    keeper_changed_rows(census->backends->keeper));
 }
 
+/* Where there is none the names are said and no figure. */
+static void
+write_snapshot(const struct census *census, struct buf *out)
+{
+	static const char *const age = "sidecar_snapshot_age_seconds";
+	static const char *const interval = "sidecar_snapshot_interval_seconds";
+	struct snapshot_facts facts;
+	bool is_kept = snapshot_tell(census->snapshot, clock_mono_ms(), &facts);
+
+	header(out, age, "gauge", "Age of the snapshot on disk; missing where there is none.");
+	if (is_kept && facts.age_ms >= 0)
+		buf_printf(out, "%s %.3f\n", age, (double)facts.age_ms / 1000);
+	header(out, interval, "gauge", "How often it is to be written ([snapshot] every).");
+	if (is_kept)
+		buf_printf(out, "%s %.3f\n", interval, (double)facts.every_ms / 1000);
+}
+
 /* 0 where /proc cannot be read: then the figure is missing, not wrong. */
 static int64_t
 resident_bytes(void)
@@ -274,6 +291,7 @@ exposition_write(const struct census *census, struct buf *out)
 	    counter_get(&census->clients_refused));
 	one(out, "sidecar_journal_pending", "gauge", "Keys to be unlinked in Redis.",
 	    (int64_t)journal_pending(census->backends->journal));
+	write_snapshot(census, out);
 	header(out, "sidecar_build_info", "gauge", "Always 1.");
 	buf_printf(out, "sidecar_build_info{version=\"%s\"} 1\n", SIDECAR_VERSION);
 	write_process(census, out);

@@ -98,6 +98,7 @@ make_workers(struct server *server)
 		server->fronts[i] = worker_front(server->workers[i]);
 	}
 	server->census.backends = &server->backends;
+	server->census.snapshot = server->snapshot;
 	server->census.workers = server->metrics;
 	server->census.clients_given = alloc_zero(count * sizeof(counter));
 	server->census.fronts = server->fronts;

@@ -24,6 +24,7 @@ struct snapshot {
 	pthread_mutex_t lock;
 	pthread_cond_t work;
 	int64_t every_ms;
+	int64_t written_ms; /* the last good file, monotonic; TIME_NEVER: there is none */
 	bool is_started, is_stopping;
 	int problem; /* errno of the last writing */
 	int64_t logged_ms;
@@ -57,6 +58,7 @@ snapshot_new(const struct settings *settings, struct cache *cache)
 	snapshot->cache = cache;
 	snapshot->path = settings->snapshot.file;
 	snapshot->every_ms = settings->snapshot.every_ms;
+	snapshot->written_ms = TIME_NEVER;
 	pthread_condattr_init(&attributes);
 	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
 	pthread_mutex_init(&snapshot->lock, NULL);
@@ -87,6 +89,7 @@ snapshot_load(struct snapshot *snapshot, const struct snapshot_taker *taker)
 	switch (snapshot_file_load(snapshot->file, snapshot->cache, taker, &tally, why,
 	    sizeof(why))) {
 	case SNAPSHOT_LOADED:
+		snapshot->written_ms = clock_mono_ms() - tally.age_ms;
 		log_info("snapshot %s: %" PRId64 " entries, stale until refreshed", snapshot->path,
 		    tally.entries);
 		break;
@@ -119,6 +122,9 @@ write_now(struct snapshot *snapshot, bool is_last)
 							     : strerror(snapshot->problem));
 		return;
 	}
+	pthread_mutex_lock(&snapshot->lock);
+	snapshot->written_ms = started_ms;
+	pthread_mutex_unlock(&snapshot->lock);
 	log_line(is_last || before != 0 ? LOG_INFO : LOG_DEBUG,
 	    "snapshot %s: %" PRId64 " entries, %" PRId64 " bytes written in %" PRId64 " ms",
 	    snapshot->path, tally.entries, tally.bytes, clock_mono_ms() - started_ms);
@@ -181,6 +187,21 @@ snapshot_set_every(struct snapshot *snapshot, int64_t every_ms)
 	snapshot->every_ms = every_ms;
 	pthread_cond_signal(&snapshot->work);
 	pthread_mutex_unlock(&snapshot->lock);
+}
+
+bool
+snapshot_tell(struct snapshot *snapshot, int64_t now_ms, struct snapshot_facts *facts)
+{
+	if (snapshot == NULL)
+		return false;
+	pthread_mutex_lock(&snapshot->lock);
+	facts->every_ms = snapshot->every_ms;
+	int64_t written_ms = snapshot->written_ms;
+	pthread_mutex_unlock(&snapshot->lock);
+	int64_t age_ms = written_ms == TIME_NEVER ? -1 : now_ms - written_ms;
+	/* A file from the future: the clock has been set back since. */
+	facts->age_ms = written_ms != TIME_NEVER && age_ms < 0 ? 0 : age_ms;
+	return true;
 }
 
 void

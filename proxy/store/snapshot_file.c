@@ -205,7 +205,7 @@ snapshot_file_write(struct snapshot_file *file, struct cache *cache, struct snap
 	int problem;
 	int fd = open_new(file, &problem);
 
-	*tally = (struct snapshot_tally){ 0, 0 };
+	*tally = (struct snapshot_tally){ 0 };
 	if (fd < 0)
 		return problem;
 	problem = write_entries(file, cache, fd, tally);

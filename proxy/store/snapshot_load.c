@@ -149,6 +149,7 @@ load(const struct snapshot_file *file, int fd, struct cache *cache,
 	if (!S_ISREG(about.st_mode))
 		return "it is not a regular file";
 	tally->bytes = about.st_size;
+	tally->age_ms = clock_wall_ms() - (int64_t)about.st_mtime * 1000;
 	size_t size = (size_t)about.st_size;
 	if (read_through(file, fd, size, NULL, taker, tally, &why) &&
 	    !read_through(file, fd, size, cache, taker, tally, &why))
@@ -163,7 +164,7 @@ snapshot_file_load(struct snapshot_file *file, struct cache *cache,
 	const char *reason;
 	int fd = open(file->path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 
-	*tally = (struct snapshot_tally){ 0, 0 };
+	*tally = (struct snapshot_tally){ 0 };
 	if (fd < 0 && errno == ENOENT)
 		return SNAPSHOT_NONE;
 	reason = fd < 0 ? strerror(errno) : load(file, fd, cache, taker, tally);

@@ -76,6 +76,21 @@ def test_it_is_written_from_time_to_time_and_survives_kill_9(kept, redis, postgr
     assert sidecar.get("plan:20") == plans.bytes(20)
 
 
+def test_the_age_of_the_last_good_file_is_a_metric(kept, file, start_sidecar):
+    names = ("sidecar_snapshot_age_seconds", "sidecar_snapshot_interval_seconds")
+    without = start_sidecar()
+    assert not any(without.metrics().has(name) for name in names)
+    sidecar = kept(snapshot={"every": "1h"})
+    assert [sidecar.metrics().has(name) for name in names] == [False, True], "there is none yet"
+    sidecar.terminate()
+    os.utime(file, (time.time() - 5000,) * 2)
+    sidecar.start()
+    assert 5000 <= sidecar.metric(names[0]) < 5060 and sidecar.metric(names[1]) == 3600
+    sidecar.reload(snapshot={"file": file, "key": KEY, "every": "200ms"})
+    eventually(lambda: sidecar.metric(names[0]) < 60, what="a new one")
+    assert sidecar.metric(names[1]) == 0.2
+
+
 DAMAGES = {
     "other key": ("another key", lambda data: data),
     "one bit": ("damaged", lambda data: data[:-40] + bytes([data[-40] ^ 1]) + data[-39:]),
