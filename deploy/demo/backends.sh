@@ -55,6 +55,7 @@ start_backends() {
 	keep_view_fresh
 	export REDIS_URL="redis://127.0.0.1:$redis_port"
 	export DATABASE_URL="postgres://sidecar:$sidecar_password@127.0.0.1:$pgbouncer_port/postgres"
+	export DEMO_LISTEN_URL="postgres://sidecar:$sidecar_password@127.0.0.1:$postgres_port/postgres"
 	echo "demo: redis on port $redis_port, postgres on $postgres_port," \
 	    "pgbouncer on $pgbouncer_port, logs in $place"
 }
@@ -162,11 +163,12 @@ load_profiles() {
 		echo "demo: profiles ${last%000},000/${profiles%000},000"
 	done
 	sql -c "VACUUM ANALYZE profiles" -c "REFRESH MATERIALIZED VIEW active_subscriptions"
+	sql -f deploy/postgres/003_notify.sql # last: nobody has to hear of 300,000 new rows
 }
 
 # Changes with the demo data and with Postgres's major version.
 describe_data() {
-	echo "$profiles profiles, $programs"
+	echo "$profiles profiles, changes announced, $programs"
 	cat deploy/postgres/*.sql deploy/demo/profiles.sql | sha256sum
 }
 

@@ -18,7 +18,7 @@ main() {
 	stop_all_in_the_end
 	start_backends
 	say_what_to_try
-	launch TERM -- ./sidecar -c sidecar.ini
+	launch TERM -- ./sidecar -c sidecar.ini -o 'postgres.listen_url=${DEMO_LISTEN_URL}'
 	sidecar=$launched
 	wait "$sidecar" # a signal ends this, too, and calls stop()
 }
