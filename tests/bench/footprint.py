@@ -11,16 +11,16 @@ from servers import resident_bytes, start_redis, start_sidecar
 def memory(session):
     print("\n## Memory of an entry: key and value as given, resident bytes over those of an empty server\n")
     rows = []
-    for count, value in ((100_000, 128), (1_000_000, 128), (100_000, 1024)):
+    for count, key, value in ((100_000, 20, 128), (1_000_000, 20, 128), (1_000_000, 40, 128), (100_000, 20, 1024)):
         redis = start_redis(session)
         empty = resident_bytes(redis)
-        fill(redis, count, value=value)
+        fill(redis, count, key=key, value=value)
         full = resident_bytes(redis)
         sidecar = start_sidecar(session, redis)
         before = resident_bytes(sidecar)
-        warm(sidecar, count, value=value)
+        warm(sidecar, count, key=key, value=value)
         after = resident_bytes(sidecar)
-        rows.append((f"{count:,} of 20 + {value} bytes", f"{(full - empty) / count:.0f} B",
+        rows.append((f"{count:,} of {key} + {value} bytes", f"{(full - empty) / count:.0f} B",
                      f"{(after - before) / count:.0f} B", f"{sidecar.metric('sidecar_cache_bytes') / count:.0f} B"))
         sidecar.end()
         redis.end()

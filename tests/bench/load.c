@@ -9,7 +9,8 @@
  *   mode=get         get | mget | set | fill (each key once, SET) |
  *                    warm (each key once, GET) | profile (GET profile:ID, a row)
  *   protocol=redis   redis | memcached (get and mget, which is a get of many)
- *   connections=50 pipeline=1 first=0 keys=100000 value=128 mget=100 seconds=2
+ *   connections=50 pipeline=1 first=0 keys=100000 mget=100 seconds=2
+ *   key=20 value=128 bytes; a key has 20 at least
  *   rate=0           requests a second in all, open loop; 0: closed loop
  *   zipf=0           exponent; 0: uniform
  *   seed=1
@@ -322,7 +323,7 @@ set_option(const char *name, const char *value)
 		double *real;
 	} numbers[] = { { "connections", &options.connections, NULL },
 		{ "pipeline", &options.pipeline, NULL }, { "first", &options.first_key, NULL },
-		{ "keys", &options.keys, NULL }, { "value", &options.value_bytes, NULL },
+		{ "keys", &options.keys, NULL }, { "key", &options.key_bytes, NULL }, { "value", &options.value_bytes, NULL },
 		{ "mget", &options.keys_a_mget, NULL }, { "check", &options.check_every, NULL },
 		{ "sources", &options.sources, NULL }, { "pid", &options.pid, NULL },
 		{ "seconds", NULL, &options.seconds }, { "rate", NULL, &options.rate },
@@ -369,7 +370,7 @@ main(int argc, char **argv)
 		*equals = '\0';
 		set_option(argv[i], equals + 1);
 	}
-	if (options.pipeline > MAX_WAITING)
+	if (options.pipeline > MAX_WAITING || options.key_bytes < 20)
 		return 2;
 	traffic_start();
 	struct connection *all = calloc((size_t)options.connections, sizeof(*all));

@@ -12,6 +12,7 @@
 struct options options = { .connections = 50,
 	.pipeline = 1,
 	.keys = 100000,
+	.key_bytes = 20,
 	.value_bytes = 128,
 	.keys_a_mget = 100,
 	.check_every = 1,
@@ -118,12 +119,13 @@ room(struct connection *c, size_t len)
 	return c->out + c->out_len;
 }
 
-/* "$20\r\nkey:0000000000000042\r\n". By hand: with printf a key would cost as
+/* "$20\r\nkey:0000000000000042\r\n", or longer. By hand: with printf a key would cost as
  * much here as in the server. */
 static void
 append_key(struct connection *c, int64_t key)
 {
-	char *at = room(c, 64);
+	size_t key_len = (size_t)options.key_bytes;
+	char *at = room(c, key_len + 64);
 
 	if (options.mode == PROFILE) {
 		char name[40];
@@ -131,13 +133,17 @@ append_key(struct connection *c, int64_t key)
 		c->out_len += (size_t)sprintf(at, "$%d\r\n%s\r\n", len, name);
 		return;
 	}
-	const char *before = options.is_memcached ? " " : "$20\r\n";
-	size_t len = strlen(before);
+	static char before[32];
+	static size_t len;
+	if (len == 0)
+		len = (size_t)sprintf(before, options.is_memcached ? " " : "$%zu\r\n", key_len);
 	memcpy(at, before, len);
-	memcpy(at + len, "key:0000000000000000\r\n", 22);
-	for (char *digit = at + len + 19; key > 0; key /= 10)
+	memcpy(at + len, "key:", 4);
+	memset(at + len + 4, '0', key_len - 4);
+	memcpy(at + len + key_len, "\r\n", 2);
+	for (char *digit = at + len + key_len - 1; key > 0; key /= 10)
 		*digit-- = (char)('0' + key % 10);
-	c->out_len += len + (options.is_memcached ? 20 : 22);
+	c->out_len += len + key_len + (options.is_memcached ? 0 : 2);
 }
 
 static void

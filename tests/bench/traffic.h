@@ -18,7 +18,7 @@ struct options {
 	bool is_memcached;
 	int64_t port, pid;
 	int64_t connections, pipeline, sources; /* addresses: 127.0.0.1 and following */
-	int64_t first_key, keys, value_bytes, keys_a_mget;
+	int64_t first_key, keys, key_bytes, value_bytes, keys_a_mget;
 	int64_t check_every; /* one answer of so many is compared, of the others the length */
 	double seconds, rate, zipf;
 	uint64_t seed;
