@@ -44,7 +44,7 @@ def fill(server, keys=KEYS, **options):
 
 def warm(sidecar, keys=KEYS, **options):
     """Each key once, from redis, until memory has them all."""
-    load(sidecar.port, mode="warm", keys=keys, connections=10, pipeline=depth(options), **options)
+    load(sidecar.port, **{"mode": "warm", "keys": keys, "connections": 10, "pipeline": depth(options), **options})
 
 
 def depth(options):
