@@ -1,8 +1,9 @@
 """Whatever many clients ask for within a turn, and however they read: each gets its own answers, in
 order, and each answer is counted once.
 
-A crowd of clients (of either protocol, some with a small receive buffer, some over a unix socket) sends pipelines of hits, remembered nils, large values, refused and uncacheable keys
-and other commands, while the sidecar is stopped, so that all of it is one turn's. Some are closed,
+A crowd of clients (of either protocol, some with a small receive buffer, some over a unix socket) sends
+pipelines of hits, remembered nils, large values, refused and uncacheable keys and other commands, while
+the sidecar is stopped, so that all of it is one turn's. Some are closed,
 reset or killed in the middle. The seed is printed:
 
   SIDECAR_HITS_SEED=7 SIDECAR_HITS_SECONDS=180 tests/run integration tests/integration/test_hits_at_random.py
