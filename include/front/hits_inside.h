@@ -89,6 +89,14 @@ hit_counts(const struct client *client, const struct hit_rules *rules)
 	return !client->peer.is_local || rules->limits_users;
 }
 
+/* Whether its last GET that counted was one too many: it is counted before
+ * anything is read for it. */
+static inline bool
+hit_is_over(const struct client *client, const struct hit_rules *rules)
+{
+	return client->is_over && hit_counts(client, rules);
+}
+
 /* Counts a GET, and says so when it is one too many. One that has not been read
  * yet stays counted until limit_gate_done(). */
 static inline bool
@@ -125,9 +133,5 @@ hit_may_be_next(struct client *client)
 /* ---- hits.c ---- */
 
 void hits_prefetch_entries(const struct cache *cache, const struct cache_key *keys, size_t count);
-/* How many GETs have been answered: up to the first that memory cannot, or
- * until the client is owed too much. `hits` are those that were no refusals. */
-size_t hits_answer_gets(struct client *client, const struct hit_rules *rules,
-    struct cache_key *keys, size_t count, int64_t *hits);
 
 #endif

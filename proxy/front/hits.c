@@ -131,8 +131,10 @@ answer_one(struct client *client, const struct hit_rules *rules, struct cache_ke
 	return true;
 }
 
-size_t
-hits_answer_gets(struct client *client, const struct hit_rules *rules, struct cache_key *keys,
+/* How many GETs have been answered: up to the first that memory cannot, or
+ * until the client is owed too much. `hits` are those that were no refusals. */
+static size_t
+answer_gets(struct client *client, const struct hit_rules *rules, struct cache_key *keys,
     size_t count, int64_t *hits)
 {
 	struct front *front = client->front;
@@ -141,8 +143,7 @@ hits_answer_gets(struct client *client, const struct hit_rules *rules, struct ca
 	size_t i = 0, row_end = 0;
 
 	while (i < count && front_out_len(front) <= most) {
-		/* Who has been refused is counted before it is read for. */
-		if (client->is_over) {
+		if (hit_is_over(client, rules)) {
 			if (!answer_one(client, rules, &keys[i], hits))
 				break;
 			i++;
@@ -199,7 +200,7 @@ hits_take(struct client *client, struct slice bytes)
 	do {
 		count = read_gets(bytes, at, keys, ends);
 		prefetch(hit_cache(front), keys, count);
-		i = hits_answer_gets(client, &rules, keys, count, &hits);
+		i = answer_gets(client, &rules, keys, count, &hits);
 		at = i > 0 ? ends[i - 1] : at;
 		answered += i;
 	} while (i == ROW);

@@ -43,7 +43,7 @@ lone_row_end(struct front *front, const struct hit_rules *rules, size_t from)
 
 	for (; end < front->lone_count; end++) {
 		struct client *client = front->lone_gets[end].client;
-		if (client == NULL || client->dirty_place != 0 || client->is_over ||
+		if (client == NULL || client->dirty_place != 0 || hit_is_over(client, rules) ||
 		    !hit_may_be_next(client) ||
 		    hit_row_len(client, rules, &front->lone_keys[end], 1) == 0)
 			break;
@@ -92,13 +92,12 @@ answer_lone_row(struct front *front, const struct hit_rules *rules, size_t from,
 	return count;
 }
 
-/* Who has been refused is counted before anything is read for it. */
 static bool
 refuse_again(struct client *client, const struct hit_rules *rules, const struct cache_key *key)
 {
 	struct front *front = client->front;
 
-	if (!client->is_over || client->dirty_place != 0 || !hit_may_be_next(client))
+	if (!hit_is_over(client, rules) || client->dirty_place != 0 || !hit_may_be_next(client))
 		return false;
 	front->handling = client;
 	bool is_over = hit_is_refused(client, rules, key, false);
