@@ -74,7 +74,7 @@ clean_query(const char *query, struct buf *clean, char *dropped, size_t dropped_
 			buf_append(clean, &separator, 1);
 			buf_append(clean, at, len);
 			separator = '&';
-		} else if (len > 0) {
+		} else if (len > 0 && dropped_size > 0) {
 			note_dropped(key, dropped, dropped_size);
 		}
 		at += len + (at[len] == '&');

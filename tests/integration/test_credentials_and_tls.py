@@ -226,6 +226,8 @@ def test_unknown_parameters_of_a_database_url_are_left_out(redis, pgbouncer, pla
     sidecar.wait_backend("postgres", True)
     assert sidecar.get("plan:20") == plans.bytes(20)
     assert sidecar.log_lines("pgbouncer")
+    assert "needs a restart" not in sidecar.reload()
+    assert sidecar.get("plan:21") == plans.bytes(21)
 
 
 def test_a_refused_select_right_answers_free_and_is_named(

@@ -122,6 +122,8 @@ TEST(a_place_is_hosts_ports_and_database_whoever_asks)
 	const char *url = "postgres://u:p@h:6432/app";
 
 	CHECK(postgres_url_is_same_place(url, "postgres://v:q@h:6432/app?sslmode=require"));
+	/* A reload asks this of the URL that a provider has given. */
+	CHECK(postgres_url_is_same_place(url, "postgres://u:p@h:6432/app?pgbouncer=true"));
 	CHECK(postgres_url_is_same_place("", ""));
 	CHECK(!postgres_url_is_same_place(url, ""));
 	CHECK(!postgres_url_is_same_place(url, "postgres://u:p@g:6432/app"));
