@@ -44,18 +44,27 @@ giveback_is_due(struct giveback_state *state, int64_t held, int64_t most)
 	return true;
 }
 
-/* What lies between blocks is given back by whoever asks; the free end of a
- * thread's heap only when that thread frees something, and by the threshold. */
+/* First each worker: what it keeps for the next request, and the free end of
+ * its heap, which is given back only when its own thread frees something, and
+ * by the threshold. */
 static void
-give_back(struct giveback *giveback)
+begin_giving(struct giveback *giveback)
 {
-	int64_t began_us = clock_mono_us();
-
-	malloc_trim(0);
 	mallopt(M_TRIM_THRESHOLD, CALM_FREE_END_BYTES);
 	for (size_t i = 0; i < giveback->worker_count; i++)
 		worker_give_back(giveback->workers[i]);
 	giveback->is_giving = true;
+}
+
+/* Then, a look later, what lies between blocks, by whoever asks. */
+static void
+end_giving(struct giveback *giveback)
+{
+	int64_t began_us = clock_mono_us();
+
+	malloc_trim(0);
+	mallopt(M_TRIM_THRESHOLD, FREE_END_BYTES);
+	giveback->is_giving = false;
 	log_debug("event=memory_given_back us=%lld", (long long)(clock_mono_us() - began_us));
 }
 
@@ -66,13 +75,11 @@ on_look(evutil_socket_t fd, short what, void *arg)
 	int64_t held, most;
 
 	(void)fd, (void)what;
-	if (giveback->is_giving) {
-		mallopt(M_TRIM_THRESHOLD, FREE_END_BYTES);
-		giveback->is_giving = false;
-	}
+	if (giveback->is_giving)
+		end_giving(giveback);
 	held_look(&held, &most);
 	if (giveback_is_due(&giveback->state, held, most))
-		give_back(giveback);
+		begin_giving(giveback);
 }
 
 struct giveback *
