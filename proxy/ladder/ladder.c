@@ -32,7 +32,6 @@ enum climb_next {
 	CLIMB_WAIT,     /* a backend was asked */
 };
 
-static enum climb_next try_memory(struct climb *climb, struct answer *answer);
 static enum climb_next ask_redis(struct climb *climb, struct answer *answer);
 static enum climb_next ask_postgres(struct climb *climb, struct answer *answer);
 static enum climb_next try_stale(struct climb *climb, struct answer *answer);
@@ -44,7 +43,7 @@ static const struct ladder_rung {
 	const char *name; /* as counted in sidecar_answers_total{rung="..."} */
 	enum climb_next (*step)(struct climb *climb, struct answer *answer);
 } ladder[] = {
-	[RUNG_MEMORY] = { "memory", try_memory },
+	[RUNG_MEMORY] = { "memory", NULL }, /* before a climb: ladder_try_memory() */
 	[RUNG_REDIS] = { "redis", ask_redis },
 	[RUNG_POSTGRES] = { "postgres", ask_postgres },
 	[RUNG_STALE] = { "stale", try_stale },
@@ -76,15 +75,6 @@ find_fresh(struct ladder_context *context, const struct flight_order *order, str
 		cache_value_release(&value);
 	return found == CACHE_FRESH &&
 	    answer_from_memory(order->map, order->is_hash, &value, RUNG_MEMORY, now_ms, answer);
-}
-
-static enum climb_next
-try_memory(struct climb *climb, struct answer *answer)
-{
-	bool should_refresh;
-
-	return find_fresh(climb->context, &climb->order, answer, &should_refresh) ? CLIMB_ANSWERED
-										  : CLIMB_NEXT;
 }
 
 /* ---- redis and postgres ---- */
@@ -206,7 +196,7 @@ static bool
 climb_on(struct climb *climb, struct answer *answer)
 {
 	for (;; climb->rung++) {
-		assert(climb->rung < RUNG_ERROR);
+		assert(climb->rung > RUNG_MEMORY && climb->rung < RUNG_ERROR);
 		if (climb->is_refresh && climb->rung >= RUNG_STALE)
 			return true;
 		enum climb_next next = ladder[climb->rung].step(climb, answer);
