@@ -9,10 +9,10 @@
 #include "front/client.h"
 
 /*
- * Answers the whole GETs at the start of `bytes` that memory can answer, and
- * returns how many bytes they had. It stops before the first command that is
- * anything else: that one, and 0, are request_parse()'s and
- * request_handle()'s business.
+ * Answers the whole GETs at the start of `bytes` that memory can answer, or that
+ * are one too many for a limit, and returns how many bytes they had. It stops
+ * before the first command that is anything else: that one, and 0, are
+ * request_parse()'s and request_handle()'s business.
  */
 size_t hits_take(struct client *client, struct slice bytes);
 

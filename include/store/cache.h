@@ -125,7 +125,7 @@ struct cache_key {
 };
 
 /*
- * Hints, both without a lock and without effect but on speed. The first has
+ * Hints, without effect but on speed; neither waits for a lock. The first has
  * the place in the table brought near, the second reads that place and has
  * the entry brought near: call it when some other work was done since the
  * first, for other keys for example.

@@ -4,6 +4,10 @@
  *   read [k1 k2 ... k32] -> hash -> prefetch -> answer, in order
  *
  * so that the memory of one key is on its way while the others are looked at.
+ * The cache writes the replies of a row by itself, up to a key that is more than
+ * a short, fresh string: that one is read alone, and a GET that is not there
+ * ends it. Users are counted behind their row; who was refused last, before.
+ *
  * Clients that each have sent a lone GET are such a row together: hits_lone.c.
  */
 #include "front/hits.h"

@@ -1,6 +1,6 @@
 /*
- * See hits.h. Clients that each have sent one GET are answered together: when
- * LONE_GETS have come, or the turn of the loop ends.
+ * See client_inside.h, hits_take_lone(). Clients that each have sent one GET are
+ * answered together: when LONE_GETS have come, or the turn of the loop ends.
  *
  *   read c1 c2 ... c16 -> prefetch -> read all keys, in a row -> send each its part
  */

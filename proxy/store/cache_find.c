@@ -1,4 +1,7 @@
-/* See cache.h: finding one key, the path of every hit. */
+/*
+ * See cache.h. cache_find() is for those who need the value, also a stale one:
+ * climbs, EXPLAIN. Hits go past it, below: rows of keys straight into replies.
+ */
 #include "store/cache_table.h"
 
 #define REFRESH_MIN_HITS 2 /* a key read once need not be kept warm */
