@@ -132,6 +132,6 @@ hit_may_be_next(struct client *client)
 
 /* ---- hits.c ---- */
 
-void hits_prefetch_entries(const struct cache *cache, const struct cache_key *keys, size_t count);
+void hits_prefetch_entries(const struct cache *cache, struct cache_key *keys, size_t count);
 
 #endif

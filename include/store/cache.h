@@ -120,9 +120,17 @@ cache_hash(struct slice key)
 
 struct cache_key {
 	struct slice key;
-	uint64_t hash; /* cache_hash(key) */
-	size_t end;    /* of its value in the reader's `out`: written by cache_read_row() */
+	uint64_t hash;    /* cache_hash(key) */
+	uint32_t place;   /* 0; where cache_prefetch_entry() believes it to be, */
+	uint32_t changes; /* as long as this has not changed */
+	size_t end;       /* of its value in the reader's `out`: written by cache_read_row() */
 };
+
+static inline struct cache_key
+cache_key(struct slice key)
+{
+	return (struct cache_key){ .key = key, .hash = cache_hash(key) };
+}
 
 /*
  * Hints, without effect but on speed; neither waits for a lock. The first has
@@ -131,7 +139,7 @@ struct cache_key {
  * first, for other keys for example.
  */
 void cache_prefetch(const struct cache *cache, uint64_t hash);
-void cache_prefetch_entry(const struct cache *cache, uint64_t hash);
+void cache_prefetch_entry(const struct cache *cache, struct cache_key *key);
 
 struct cache_reader {
 	struct buf *out;

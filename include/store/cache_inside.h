@@ -56,7 +56,8 @@ struct arena {
 	struct spares *spares;
 	struct segment *segments;
 	uint32_t segment_count;
-	uint32_t open; /* where the next entry goes; segment_count: nowhere yet */
+	uint32_t open;    /* where the next entry goes; segment_count: nowhere yet */
+	uint32_t changes; /* entries that have come or gone: until then a place is good */
 	int64_t used, dead;
 };
 

@@ -20,15 +20,15 @@
 #define ROW 32 /* keys looked up together */
 
 void
-hits_prefetch_entries(const struct cache *cache, const struct cache_key *keys, size_t count)
+hits_prefetch_entries(const struct cache *cache, struct cache_key *keys, size_t count)
 {
 	for (size_t i = 0; i < count && count > 1; i++)
-		cache_prefetch_entry(cache, keys[i].hash);
+		cache_prefetch_entry(cache, &keys[i]);
 }
 
 /* A lone key is found as fast as it can be prefetched. */
 static void
-prefetch(const struct cache *cache, const struct cache_key *keys, size_t count)
+prefetch(const struct cache *cache, struct cache_key *keys, size_t count)
 {
 	for (size_t i = 0; i < count && count > 1; i++)
 		cache_prefetch(cache, keys[i].hash);
@@ -185,6 +185,7 @@ read_gets(struct slice bytes, size_t at, struct cache_key *keys, size_t *ends)
 		if (len == 0)
 			break;
 		key->hash = cache_hash(key->key);
+		key->place = 0;
 		ends[count] = at += len;
 	}
 	return count;
@@ -222,10 +223,8 @@ static void
 hash_keys(const struct front *front, const struct slice *words, size_t count,
     struct cache_key *keys)
 {
-	for (size_t i = 0; i < count; i++) {
-		keys[i].key = words[i];
-		keys[i].hash = cache_hash(words[i]);
-	}
+	for (size_t i = 0; i < count; i++)
+		keys[i] = cache_key(words[i]);
 	prefetch(hit_cache(front), keys, count);
 }
 

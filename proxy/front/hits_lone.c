@@ -18,6 +18,7 @@ hits_take_lone(struct client *client, struct slice bytes)
 	if (bytes.len > LONE_BYTES || request_get(bytes, &key->key) != bytes.len || bytes.len == 0)
 		return false;
 	key->hash = cache_hash(key->key);
+	key->place = 0;
 	cache_prefetch(hit_cache(front), key->hash);
 	*lone = (struct lone_get){ client, bytes };
 	client->is_lone = true;

@@ -151,6 +151,7 @@ arena_take(struct arena *arena, uint32_t size)
 	}
 	struct segment *segment = &arena->segments[index];
 	uint32_t place = index << PLACE_BITS | segment->used / 4;
+	arena->changes++;
 	segment->used += size;
 	segment->live += size;
 	arena->used += size;
@@ -164,6 +165,7 @@ arena_give(struct arena *arena, uint32_t place, uint32_t size)
 	uint32_t index = place >> PLACE_BITS;
 	struct segment *segment = &arena->segments[index];
 
+	arena->changes++;
 	segment->live -= size;
 	arena->dead += size;
 	if (segment->live > 0)

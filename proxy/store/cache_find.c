@@ -100,14 +100,16 @@ cache_prefetch(const struct cache *cache, uint64_t hash)
 #define ENTRY_LINES 4 /* head, key and the value's start */
 
 void
-cache_prefetch_entry(const struct cache *cache, uint64_t hash)
+cache_prefetch_entry(const struct cache *cache, struct cache_key *key)
 {
-	struct shard *shard = shard_of(cache, hash);
+	struct shard *shard = shard_of(cache, key->hash);
 
 	if (!lock_try(&shard->lock))
 		return;
-	uint32_t place = table_guess(shard, hash);
+	uint32_t place = table_guess(shard, key->hash);
 	const char *at = place != NOWHERE ? (const char *)entry_at(shard, place) : NULL;
+	key->place = place;
+	key->changes = shard->arena.changes;
 	lock_give(&shard->lock);
 	for (int i = 0; at != NULL && i < ENTRY_LINES; i++)
 		__builtin_prefetch(at + i * LINE_BYTES);
@@ -173,18 +175,31 @@ is_plain(const struct shard *shard, const struct entry *entry, int64_t now_ms)
 	    !is_due(entry, entry_refresh_at(entry, fresh_until_ms), now_ms);
 }
 
+/* A key's first entry, mostly where it was when it was prefetched. */
+static inline uint32_t
+find_first(const struct shard *shard, const struct cache_key *key, struct entry **entry)
+{
+	if (key->place != NOWHERE && key->changes == shard->arena.changes) {
+		*entry = entry_at(shard, key->place);
+		if (entry_has_key(*entry, key->key))
+			return key->place;
+	}
+	const uint32_t *slot = table_look_up(shard, key->key, key->hash, entry);
+	return slot != NULL ? *slot : NOWHERE;
+}
+
 /* False: nothing has changed. */
 static inline bool
 read_plain(const struct cache *cache, const struct cache_key *key, struct cache_reader *reader)
 {
 	struct shard *shard = shard_lock(cache, key->hash);
 	struct entry *entry;
-	const uint32_t *slot = table_look_up(shard, key->key, key->hash, &entry);
-	bool is_read = slot != NULL && is_plain(shard, entry, reader->now_ms);
+	uint32_t place = find_first(shard, key, &entry);
+	bool is_read = place != NOWHERE && is_plain(shard, entry, reader->now_ms);
 
-	reader->is_there = slot != NULL;
+	reader->is_there = place != NOWHERE;
 	if (is_read) {
-		shard_touch(cache, shard, *slot, entry);
+		shard_touch(cache, shard, place, entry);
 		append_bulk(reader->out, entry_short_value(entry, key->key.len));
 	}
 	lock_give(&shard->lock);

@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 
+#include "../dice.h"
 #include "../test.h"
 #include "base/clock.h"
 #include "base/hash.h"
@@ -238,12 +239,6 @@ TEST(a_reader_keeps_its_bytes_though_they_are_replaced_and_dropped)
 
 /* ---- the hit ---- */
 
-static struct cache_key
-asked_for(struct slice key)
-{
-	return (struct cache_key){ .key = key, .hash = cache_hash(key) };
-}
-
 /* What a read at that moment appends, "-" for nothing; overwritten by the next call. */
 static const char *
 read_at(struct cache *cache, const char *key, int64_t now_ms)
@@ -251,10 +246,10 @@ read_at(struct cache *cache, const char *key, int64_t now_ms)
 	static char text[64];
 	struct cache_reading reading;
 	struct buf out = BUF_EMPTY;
-	struct cache_key asked = asked_for(slice_of(key));
+	struct cache_key asked = cache_key(slice_of(key));
 
 	cache_prefetch(cache, asked.hash);
-	cache_prefetch_entry(cache, asked.hash);
+	cache_prefetch_entry(cache, &asked);
 	enum cache_read read = cache_read(cache, &asked, now_ms, &out, &reading);
 	CHECK(reading.bytes == NULL);
 	CHECK_INT(buf_len(&out) > 0, read == CACHE_READ_BULK);
@@ -317,7 +312,7 @@ read_absence(enum cache_kind kind, int64_t now_ms, enum cache_find *found)
 	cache_value_release(&value);
 	value.kind = kind;
 	CHECK(fill_value(cache, "k", value));
-	struct cache_key k = asked_for(SLICE("k"));
+	struct cache_key k = cache_key(SLICE("k"));
 	enum cache_read read = cache_read(cache, &k, now_ms, &out, &reading);
 	CHECK_INT(buf_len(&out), 0);
 	*found = cache_find(cache, SLICE("k"), now_ms, &held, NULL);
@@ -356,7 +351,7 @@ TEST(a_large_value_is_read_by_reference_and_outlives_its_entry)
 	struct buf out = BUF_EMPTY;
 	memset(text, 'v', SIZE);
 	fill(cache, "k", text);
-	struct cache_key k = asked_for(SLICE("k"));
+	struct cache_key k = cache_key(SLICE("k"));
 	CHECK_INT(cache_read(cache, &k, 0, &out, &reading), CACHE_READ_BLOB);
 	CHECK_INT(buf_len(&out), 0);
 	cache_free(cache);
@@ -384,7 +379,7 @@ TEST(values_of_every_size_come_back_whole)
 		CHECK_INT(cache_find(cache, SLICE("k"), 0, &found, NULL), CACHE_FRESH);
 		CHECK(slice_equal(blob_slice(found.bytes), bytes));
 		cache_value_release(&found);
-		struct cache_key k = asked_for(SLICE("k"));
+		struct cache_key k = cache_key(SLICE("k"));
 		if (cache_read(cache, &k, 0, &out, &reading) == CACHE_READ_BULK) {
 			char header[32];
 			snprintf(header, sizeof(header), "$%zu\r\n", len);
@@ -414,7 +409,7 @@ TEST(one_reader_in_time_is_told_to_refresh_also_by_a_read)
 	fill_value(cache, "k", value);
 	CHECK_TEXT(read_at(cache, "k", 899), "$1\r\nv\r\n");
 	for (int i = 0; i < 5; i++) {
-		struct cache_key k = asked_for(SLICE("k"));
+		struct cache_key k = cache_key(SLICE("k"));
 		cache_read(cache, &k, 900, &out, &reading);
 		told += reading.should_refresh;
 	}
@@ -435,7 +430,7 @@ row_at(struct cache *cache, const char *const *names, size_t count, size_t most,
 	size_t at = 0;
 
 	for (size_t i = 0; i < count; i++)
-		keys[i] = asked_for(slice_of(names[i]));
+		keys[i] = cache_key(slice_of(names[i]));
 	size_t read = cache_read_row(cache, keys, count, &reader);
 	text[0] = '\0';
 	for (size_t i = 0; i < read; at = keys[i++].end)
@@ -476,6 +471,46 @@ TEST(a_row_is_read_up_to_the_first_that_is_no_plain_hit)
 	CHECK_INT(cache_find(cache, SLICE("due"), 900, &found, &should_refresh), CACHE_FRESH);
 	cache_value_release(&found);
 	CHECK(should_refresh);
+	cache_free(cache);
+}
+
+/* Between the prefetch of a key and its reading, others come, go and are moved. */
+TEST(what_has_changed_since_the_prefetch_is_read_as_it_is_now)
+{
+	enum { KEYS = 200, ROWS = 20000 };
+	static const char big[] =
+	    "a value of some length, so that segments fill and are emptied again";
+	struct cache *cache = cache_of(KEYS, PLENTY, PLENTY);
+	int versions[KEYS] = { 0 }; /* 0: it is not there */
+	char name[16], value[128], expected[160];
+	seed = 1;
+	for (int row = 0; row < ROWS; row++) {
+		int number = (int)(draw() % KEYS);
+		snprintf(name, sizeof(name), "key:%d", number);
+		struct cache_key key = cache_key(slice_of(name));
+		struct buf out = BUF_EMPTY;
+		struct cache_reader reader = { .out = &out, .most = PLENTY };
+		cache_prefetch_entry(cache, &key);
+		for (uint64_t changes = draw() % 4; changes > 0; changes--) {
+			int other = draw() % 3 == 0 ? number : (int)(draw() % KEYS);
+			char other_name[16];
+			snprintf(other_name, sizeof(other_name), "key:%d", other);
+			versions[other] = draw() % 4 == 0 ? 0 : row + 1;
+			snprintf(value, sizeof(value), "%d %.*s", versions[other],
+			    (int)(draw() % sizeof(big)), big);
+			if (versions[other] == 0)
+				cache_drop(cache, slice_of(other_name));
+			else
+				fill(cache, other_name, value);
+		}
+		size_t read = cache_read_row(cache, &key, 1, &reader);
+		CHECK_INT(read, versions[number] != 0);
+		CHECK_INT(reader.is_there, false);
+		snprintf(expected, sizeof(expected), "\n%d ", versions[number]);
+		buf_append(&out, "", 1);
+		CHECK((strstr(out.at, expected) != NULL) == (versions[number] != 0));
+		buf_free(&out);
+	}
 	cache_free(cache);
 }
 
