@@ -242,6 +242,8 @@ TEST(servers_start_or_everything_is_skipped)
 	    "");
 }
 
+#define LATE_MS 500 /* what a busy machine may take on top of anything */
+
 /* One lookup after the other until the breaker opens; none exceeds its time. */
 static inline void
 check_breaker_opens(void)
@@ -252,12 +254,15 @@ check_breaker_opens(void)
 	while (breaker_allows(breaker) && clock_mono_ms() - started_ms < 8000) {
 		ask_now(&a, PROFILE, "1");
 		CHECK_INT(a.lookup.result, LOOKUP_FAILED);
-		CHECK(a.took_ms < settings.postgres.budget_ms + 100);
+		CHECK(a.took_ms < settings.postgres.budget_ms + LATE_MS);
 	}
 	CHECK(!breaker_allows(breaker));
+	int64_t budget_ms = settings.postgres.budget_ms;
+	settings.postgres.budget_ms = 10 * LATE_MS; /* of which it takes nothing */
 	ask_now(&a, PROFILE, "1");
 	CHECK_INT(a.lookup.result, LOOKUP_FAILED);
-	CHECK(a.took_ms < 20);
+	CHECK(a.took_ms < LATE_MS);
+	settings.postgres.budget_ms = budget_ms;
 }
 
 static inline void

@@ -82,10 +82,10 @@ TEST(a_forced_open_breaker_hangs_up_and_auto_comes_back)
 	ask(&a, SLOW, "30");
 	run_for(20);
 	breaker_force(breaker, BREAKER_FORCE_OPEN, clock_mono_ms());
-	UNTIL(a.is_done, 100);
+	UNTIL(a.is_done, LATE_MS);
 	CHECK_INT(a.lookup.result, LOOKUP_FAILED);
 	UNTIL(counter_get(&metrics.pool_size) == 0, 1000);
-	CHECK_TEXT(count_sleeping(), "0");
+	UNTIL(strcmp(count_sleeping(), "0") == 0, 5000);
 	breaker_force(breaker, BREAKER_AUTO, clock_mono_ms());
 	check_recovery();
 	close_pool();
@@ -103,7 +103,7 @@ TEST(closing_does_not_wait_for_a_hanging_pgbouncer)
 	run_for(50);
 	int64_t before_ms = clock_mono_ms();
 	close_pool();
-	CHECK(clock_mono_ms() - before_ms < 100);
+	CHECK(clock_mono_ms() - before_ms < LATE_MS);
 	signal_all(&pgbouncer_server, SIGCONT);
 }
 

@@ -198,11 +198,11 @@ check_slow_query_is_cancelled(const char *to)
 	settle();
 	ask_now(&slow, SLOW, "30");
 	CHECK_INT(slow.lookup.result, LOOKUP_FAILED);
-	CHECK(slow.took_ms >= 290 && slow.took_ms < 450);
+	CHECK(slow.took_ms >= 290 && slow.took_ms < 300 + LATE_MS);
 	CHECK_INT(counter_get(&metrics.errors[FAILURE_TIMEOUT]), 1);
 	ask_now(&next, PROFILE, "1"); /* the same connection, soon idle again */
 	CHECK_INT(next.lookup.result, LOOKUP_FOUND);
-	CHECK_TEXT(count_sleeping(), "0");
+	UNTIL(strcmp(count_sleeping(), "0") == 0, 5000);
 	CHECK_INT(errors(), 1);
 	CHECK_INT(breaker_state(breaker), BREAKER_CLOSED);
 	close_pool();
@@ -228,16 +228,16 @@ TEST(lookups_behind_a_slow_query_fail_in_time)
 	struct asked slow, late;
 
 	open_pool(through_pgbouncer(), 1);
-	settings.postgres.budget_ms = 1000;
+	settings.postgres.budget_ms = 4000;
 	settle();
-	ask(&slow, SLOW, "0.5");
+	ask(&slow, SLOW, "0.9");
 	turn();
 	settings.postgres.budget_ms = 100;
 	ask(&late, PROFILE, "1");
 	UNTIL(late.is_done, 3000);
 	CHECK_INT(late.lookup.result, LOOKUP_FAILED);
-	CHECK(late.took_ms >= 95 && late.took_ms < 200);
-	UNTIL(slow.is_done, 3000);
+	CHECK(late.took_ms >= 95 && late.took_ms < 100 + LATE_MS);
+	UNTIL(slow.is_done, 5000);
 	CHECK_TEXT(slow.value, "slept");
 	close_pool();
 }
