@@ -74,6 +74,7 @@ def rate(session):
 # A generator that is not ours
 
 PEER_REQUESTS = {1: 40_000, 16: 400_000, 64: 800_000}  # about half a second each
+PEER_MGETS = 10_000
 
 
 def peer(session):
@@ -89,17 +90,19 @@ def peer(session):
             client.pipeline([("GET", name) for name in names[first:first + 1000]])
     misses = sidecar.metric("sidecar_cache_misses_total")
     running = {"redis": redis, "sidecar": sidecar, "floor": servers.Floor(session).start()}
-    shapes = [(f"GET, pipeline {pipeline}", {"pipeline": pipeline}) for pipeline in PEER_REQUESTS]
+    shapes = [(f"GET, pipeline {pipeline}", {"pipeline": pipeline, "requests": requests, "command": ["-t", "get"]})
+              for pipeline, requests in PEER_REQUESTS.items()]
+    shapes.append(("MGET of 100 at random", {"pipeline": 1, "requests": PEER_MGETS,
+                                             "command": ["MGET", *["key:__rand_int__"] * 100]}))
     compare(in_turns(running, shapes, measure=redis_benchmark), shapes, running)
     assert sidecar.metric("sidecar_cache_misses_total") == misses, "memory did not hold every key"
     end_all(running)
 
 
-def redis_benchmark(server, pipeline):
-    requests = PEER_REQUESTS[pipeline]
+def redis_benchmark(server, pipeline, requests, command):
     argv = ["taskset", "-c", str(LOAD_CORE), "redis-benchmark", "-h", "127.0.0.1", "-p", str(server.port),
-            "--threads", "1", "-c", "50", "-t", "get", "-n", str(requests), "-r", str(KEYS), "-d", "128",
-            "-P", str(pipeline), "--csv"]
+            "--threads", "1", "-c", "50", "-n", str(requests), "-r", str(KEYS), "-d", "128", "-P", str(pipeline),
+            "--csv", *command]
     before = cpu_ns(server)
     said = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
     spent = cpu_ns(server) - before
