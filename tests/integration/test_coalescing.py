@@ -9,6 +9,7 @@ CLIENTS = 200
 IDS = 10_000
 # As far as the database of MISSION.md is away: 10 ms.
 DISTANCE = 0.010
+THREADS = 2
 
 
 def ask_at_once(sidecar, asked):
@@ -92,7 +93,7 @@ def test_threads_share_the_queries_too(redis, pgbouncer, plans, proxy_for, start
     redis.kill9()
     proxy = proxy_for(pgbouncer)
     proxy.delay = 0.02
-    sidecar = start_sidecar(redis={"url": redis.url}, server={"threads": 2},
+    sidecar = start_sidecar(redis={"url": redis.url}, server={"threads": THREADS},
                             postgres={"url": pgbouncer.postgres.url_for(proxy.port)})
     connections = [sidecar.client() for _ in range(40)]
     numbered = list(zip(connections, range(1, 41)))
@@ -139,12 +140,14 @@ def test_a_redis_that_is_up_is_asked_once_for_a_key_that_many_want(
         redis, pgbouncer, plans, start_sidecar):
     # News of the key, and where tracking begins, have what was asked before asked again.
     redis.call("SET", "plan:20", plans.text(20))
-    sidecar = start_sidecar(redis={"url": redis.url}, postgres={"url": pgbouncer.url})
+    sidecar = start_sidecar(redis={"url": redis.url}, server={"threads": THREADS},
+                            postgres={"url": pgbouncer.url})
     eventually(lambda: sidecar.status()["coherence"] == "tracking", 10, what="tracking")
     connections = [sidecar.client() for _ in range(50)]
     for connection in connections:
         connection.send_raw(resp.encode("GET", "plan:20") * 20)
     for connection in connections:
         assert [connection.read() for _ in range(20)] == [plans.bytes(20)] * 20
-    # One for each worker at most.
-    assert redis.commands_seen().get("get", 0) <= 2
+    # One for each worker, and one more of whom the other's answer overtakes between looking
+    # at memory and asking: what was asked before that answer came is no longer good enough.
+    assert redis.commands_seen().get("get", 0) <= 2 * THREADS
