@@ -1,7 +1,7 @@
 /*
  * How an entry lies in memory: one block, as short as what it has to say.
  *
- *   | head, 28 bytes | FORM_ENDING: 4 more | key | variant | value |
+ *   | head, 24 bytes | FORM_ENDING: 4 more | key | variant | value |
  *                      FORM_LONG: 60 more
  *
  * A short entry is what nearly all are: the value of a key of at most 255
@@ -23,8 +23,8 @@
 
 /* Distances from fresh_until to stale_until: they come from a few settings,
  * so entries name them by number. */
-#define STALE_SPANS 64
-#define SPAN_TO_VALID 255 /* stale until valid_until */
+#define STALE_SPANS 30
+#define SPAN_TO_VALID 31 /* stale until valid_until */
 struct stale_spans {
 	int64_t ms[STALE_SPANS];
 	uint32_t users[STALE_SPANS];
@@ -34,21 +34,21 @@ enum entry_form { FORM_SHORT, FORM_ENDING, FORM_LONG };
 
 struct entry {
 	uint32_t newer, older; /* in its queue */
-	uint32_t filled_low;   /* of 40 bits */
-	uint32_t fresh_for_ms;
-	unsigned hits : 28; /* for people */
-	unsigned uses : 2;  /* for who evicts, and taken off by him */
-	unsigned queue : 1; /* enum queue_name */
+	unsigned hits : 27;    /* for people */
+	unsigned uses : 2;     /* for who evicts, and taken off by him */
+	unsigned queue : 1;    /* enum queue_name */
 	unsigned is_expired : 1;
+	unsigned is_validity_exact : 1;
 	unsigned kind : 3; /* enum cache_kind, or KIND_LEFT */
 	unsigned source : 2;
-	unsigned is_validity_exact : 1;
 	unsigned form : 2;
-	unsigned filled_high : 8;
-	unsigned stale_span : 8;
-	unsigned short_key_len : 8;
-	uint16_t inline_len;
-	uint16_t refresh_before; /* see entry_refresh_at() */
+	unsigned stale_span : 5;
+	unsigned filled_high : 5;
+	unsigned inline_len : 15;
+	uint32_t filled_low; /* of 37 bits: a machine's first four years */
+	uint8_t short_key_len;
+	uint8_t refresh_before; /* see entry_refresh_at() */
+	uint16_t fresh_for;     /* see entry_fresh_for_ms() */
 	char bytes[];
 };
 
@@ -62,7 +62,8 @@ struct __attribute__((packed, aligned(4))) entry_extra {
 	uint32_t next; /* another entry of the same key */
 };
 
-_Static_assert(sizeof(struct entry) == 28, "the entry has grown");
+_Static_assert(sizeof(struct entry) == 24, "the entry has grown");
+_Static_assert(SPAN_TO_VALID > STALE_SPANS, "neither a distance's number nor that of none");
 
 /* What is to become an entry. */
 struct entry_plan {
@@ -168,12 +169,26 @@ entry_valid_for_ms(const struct entry *entry)
 }
 
 /*
- * The early refresh, before fresh_until: as 12 bits and a shift of 4, exact up
- * to 4 s, to a 4000th past that, and no more than 18 hours.
+ * How long it is fresh: 11 bits and a shift of 5, so exact up to 2 s, and past
+ * that up to a thousandth shorter.
  */
-#define REFRESH_NEVER 0xffff
-#define REFRESH_BITS 12
-#define REFRESH_SHIFT_MOST 14
+#define FRESH_BITS 11
+
+static inline uint32_t
+entry_fresh_for_ms(const struct entry *entry)
+{
+	return (uint32_t)(entry->fresh_for & ((1 << FRESH_BITS) - 1))
+	    << (entry->fresh_for >> FRESH_BITS);
+}
+
+/*
+ * The early refresh, before fresh_until: from 8 ms on, to an eighth. It has
+ * been drawn at random. A leading 1 that is not kept, 3 bits behind it, and a
+ * shift of 5.
+ */
+#define REFRESH_NEVER 0xff
+#define REFRESH_BITS 3
+#define REFRESH_SHIFT_MOST 30
 
 static inline int64_t
 entry_refresh_at(const struct entry *entry, int64_t fresh_until_ms)
@@ -182,8 +197,8 @@ entry_refresh_at(const struct entry *entry, int64_t fresh_until_ms)
 		return entry_extra(entry)->refresh_at_ms;
 	if (entry->refresh_before == REFRESH_NEVER)
 		return TIME_NEVER;
-	int64_t count = entry->refresh_before & ((1 << REFRESH_BITS) - 1);
-	return fresh_until_ms - (count << (entry->refresh_before >> REFRESH_BITS));
+	int64_t eighths = 1 << REFRESH_BITS | (entry->refresh_before & ((1 << REFRESH_BITS) - 1));
+	return fresh_until_ms - (eighths << (entry->refresh_before >> REFRESH_BITS));
 }
 
 /*
@@ -195,7 +210,7 @@ entry_is_fresh(const struct entry *entry, int64_t now_ms, int64_t *fresh_until_m
 {
 	int64_t filled_ms = entry_filled_ms(entry);
 
-	*fresh_until_ms = filled_ms + entry->fresh_for_ms;
+	*fresh_until_ms = filled_ms + entry_fresh_for_ms(entry);
 	return !entry->is_expired && now_ms < *fresh_until_ms &&
 	    (entry->form == FORM_SHORT || now_ms < filled_ms + entry_valid_for_ms(entry));
 }

@@ -174,7 +174,7 @@ void shard_dequeue(struct shard *shard, struct entry *entry);
 void shard_move_up(struct shard *shard, uint32_t place);
 
 #define USES_MOST 3 /* what an entry's counter of uses goes up to */
-#define HITS_MOST ((1u << 28) - 1)
+#define HITS_MOST ((1u << 27) - 1)
 
 /* It was used. Uses are written only where they change. */
 static inline void

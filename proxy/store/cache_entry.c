@@ -3,7 +3,7 @@
 
 #include "base/clock.h"
 
-#define FILLED_MOST ((INT64_C(1) << 40) - 1)
+#define FILLED_MOST ((INT64_C(1) << 37) - 1)
 #define SPAN_UNIT_MS 1000 /* odd distances come from elsewhere than settings */
 
 /* ---- stale spans ---- */
@@ -27,23 +27,39 @@ find_span(struct stale_spans *spans, int64_t ms)
 	return unused;
 }
 
-/* ---- early refresh ---- */
+/* ---- times in few bits ---- */
+
+/* By how much it is to be shifted so that no more than these bits remain. */
+static unsigned
+shift_to(uint64_t number, unsigned bits)
+{
+	unsigned len = number > 0 ? 64 - (unsigned)__builtin_clzll(number) : 0;
+
+	return len > bits ? len - bits : 0;
+}
 
 static uint16_t
+pack_fresh_for(uint32_t ms)
+{
+	unsigned shift = shift_to(ms, FRESH_BITS);
+
+	return (uint16_t)(shift << FRESH_BITS | ms >> shift);
+}
+
+static uint8_t
 pack_refresh(const struct cache_value *value)
 {
-	int64_t before = value->fresh_until_ms - value->refresh_at_ms;
-	unsigned shift = 0;
+	const uint64_t one = 1 << REFRESH_BITS;
 
 	/* Past fresh_until nobody would be told. */
-	if (value->refresh_at_ms == TIME_NEVER || before < 0)
+	if (value->refresh_at_ms == TIME_NEVER || value->refresh_at_ms > value->fresh_until_ms)
 		return REFRESH_NEVER;
-	while (before >> shift >= 1 << REFRESH_BITS && shift < REFRESH_SHIFT_MOST)
-		shift++;
-	int64_t count = before >> shift;
-	if (count >= 1 << REFRESH_BITS)
-		count = (1 << REFRESH_BITS) - 1;
-	return (uint16_t)(shift << REFRESH_BITS | (unsigned)count);
+	uint64_t before = (uint64_t)(value->fresh_until_ms - value->refresh_at_ms);
+	before = before > one ? before : one;
+	unsigned shift = shift_to(before, REFRESH_BITS + 1);
+	if (shift > REFRESH_SHIFT_MOST)
+		return REFRESH_SHIFT_MOST << REFRESH_BITS | (one - 1);
+	return (uint8_t)(shift << REFRESH_BITS | ((before >> shift) - one));
 }
 
 void
@@ -134,10 +150,10 @@ write_short(struct stale_spans *spans, const struct entry_plan *plan, struct ent
 	uint32_t valid_for = (uint32_t)(value->valid_until_ms - value->filled_ms);
 
 	entry->filled_low = (uint32_t)value->filled_ms;
-	entry->filled_high = (unsigned)(value->filled_ms >> 32) & 0xff;
-	entry->fresh_for_ms = (uint32_t)(value->fresh_until_ms - value->filled_ms);
-	entry->stale_span = plan->stale_span & 0xff;
-	entry->short_key_len = plan->key.len & 0xff;
+	entry->filled_high = (unsigned)(value->filled_ms >> 32) & 31;
+	entry->fresh_for = pack_fresh_for((uint32_t)(value->fresh_until_ms - value->filled_ms));
+	entry->stale_span = plan->stale_span & 31;
+	entry->short_key_len = (uint8_t)plan->key.len;
 	entry->refresh_before = pack_refresh(value);
 	if (plan->stale_span != SPAN_TO_VALID)
 		spans->users[plan->stale_span]++;
@@ -157,7 +173,7 @@ entry_write(struct stale_spans *spans, const struct entry_plan *plan, struct ent
 		.source = (unsigned)value->source & 3,
 		.is_validity_exact = value->is_validity_exact,
 		.form = (unsigned)plan->form & 3,
-		.inline_len = (uint16_t)(is_inline ? len : 0),
+		.inline_len = (is_inline ? (unsigned)len : 0) & 0x7fff,
 	};
 	if (plan->form == FORM_LONG)
 		write_extra(plan, entry_extra(entry));
@@ -203,7 +219,7 @@ static void
 read_short(const struct stale_spans *spans, const struct entry *entry, struct cache_value *value)
 {
 	value->filled_ms = entry_filled_ms(entry);
-	value->fresh_until_ms = value->filled_ms + entry->fresh_for_ms;
+	value->fresh_until_ms = value->filled_ms + entry_fresh_for_ms(entry);
 	value->valid_until_ms = TIME_NEVER;
 	if (entry->form == FORM_ENDING)
 		value->valid_until_ms = value->filled_ms + entry_valid_for_ms(entry);

@@ -8,6 +8,7 @@
 #include "base/hash.h"
 
 #define PLENTY (INT64_C(1) << 40)
+#define REFRESH_AT 904 /* of what is fresh until 1000: so far before that is kept exactly */
 
 static struct cache *
 cache_with(enum cache_eviction eviction, int64_t max_entries, int64_t max_memory, int64_t max_value)
@@ -405,12 +406,12 @@ TEST(one_reader_in_time_is_told_to_refresh_also_by_a_read)
 	struct cache_reading reading;
 	struct buf out = BUF_EMPTY;
 	int told = 0;
-	value.refresh_at_ms = 900;
+	value.refresh_at_ms = REFRESH_AT;
 	fill_value(cache, "k", value);
-	CHECK_TEXT(read_at(cache, "k", 899), "$1\r\nv\r\n");
+	CHECK_TEXT(read_at(cache, "k", REFRESH_AT - 1), "$1\r\nv\r\n");
 	for (int i = 0; i < 5; i++) {
 		struct cache_key k = cache_key(SLICE("k"));
-		cache_read(cache, &k, 900, &out, &reading);
+		cache_read(cache, &k, REFRESH_AT, &out, &reading);
 		told += reading.should_refresh;
 	}
 	CHECK_INT(told, 1);
@@ -452,7 +453,7 @@ TEST(a_row_is_read_up_to_the_first_that_is_no_plain_hit)
 	cache_value_release(&nil);
 	nil.kind = CACHE_ABSENT;
 	fill_value(cache, "nil", nil);
-	due.refresh_at_ms = 900;
+	due.refresh_at_ms = REFRESH_AT;
 	fill_value(cache, "due", due);
 	CHECK_TEXT(row_at(cache, (const char *[]){ "a", "b" }, 2, PLENTY, 0),
 	    "$1\r\n1\r\n|$3\r\ntwo\r\n|");
@@ -464,11 +465,12 @@ TEST(a_row_is_read_up_to_the_first_that_is_no_plain_hit)
 	CHECK_TEXT(row_at(cache, NULL, 0, PLENTY, 0), "");
 	/* Two reads make it worth a refresh, of which a row knows nothing. */
 	for (int i = 0; i < 2; i++)
-		CHECK_TEXT(row_at(cache, (const char *[]){ "due" }, 1, PLENTY, 899),
+		CHECK_TEXT(row_at(cache, (const char *[]){ "due" }, 1, PLENTY, REFRESH_AT - 1),
 		    "$1\r\nv\r\n|");
-	CHECK_TEXT(row_at(cache, (const char *[]){ "due" }, 1, PLENTY, 900), "!");
+	CHECK_TEXT(row_at(cache, (const char *[]){ "due" }, 1, PLENTY, REFRESH_AT), "!");
 	bool should_refresh = false;
-	CHECK_INT(cache_find(cache, SLICE("due"), 900, &found, &should_refresh), CACHE_FRESH);
+	CHECK_INT(cache_find(cache, SLICE("due"), REFRESH_AT, &found, &should_refresh),
+	    CACHE_FRESH);
 	cache_value_release(&found);
 	CHECK(should_refresh);
 	cache_free(cache);
@@ -1369,11 +1371,11 @@ TEST(exactly_one_reader_is_told_to_refresh)
 {
 	struct cache *cache = roomy();
 	struct cache_value value = value_of("v");
-	value.refresh_at_ms = 900;
+	value.refresh_at_ms = REFRESH_AT;
 	fill_value(cache, "k", value);
 	for (int i = 0; i < 5; i++)
-		CHECK(!is_told_to_refresh(cache, "k", 899));
-	CHECK(is_told_to_refresh(cache, "k", 900));
+		CHECK(!is_told_to_refresh(cache, "k", REFRESH_AT - 1));
+	CHECK(is_told_to_refresh(cache, "k", REFRESH_AT));
 	for (int i = 0; i < 5; i++)
 		CHECK(!is_told_to_refresh(cache, "k", 999));
 	/* Until the next fill. */
@@ -1389,7 +1391,7 @@ TEST(a_key_that_is_read_once_is_not_kept_warm)
 {
 	struct cache *cache = roomy();
 	struct cache_value value = value_of("v");
-	value.refresh_at_ms = 900;
+	value.refresh_at_ms = REFRESH_AT;
 	fill_value(cache, "k", value);
 	CHECK(!is_told_to_refresh(cache, "k", 950));
 	CHECK(is_told_to_refresh(cache, "k", 950));
@@ -1400,7 +1402,7 @@ TEST(a_stale_value_and_a_miss_ask_for_no_early_refresh)
 {
 	struct cache *cache = roomy();
 	struct cache_value value = value_of("v");
-	value.refresh_at_ms = 900;
+	value.refresh_at_ms = REFRESH_AT;
 	fill_value(cache, "k", value);
 	CHECK(!is_told_to_refresh(cache, "k", 1000));
 	CHECK(!is_told_to_refresh(cache, "k", 1001));
