@@ -156,6 +156,16 @@ void settings_free(struct settings *settings);
 void settings_print(const struct settings *settings, FILE *out);
 
 /*
+ * For a reload: puts the value that is in force in the place of one that has
+ * to wait for a restart. stays() is asked about each key outside of maps in
+ * which the two differ, by "section.key", and told whether the table lets it
+ * take effect at once; true: the value in force stays. `settings` is not in
+ * use yet.
+ */
+void settings_keep(struct settings *settings, const struct settings *in_force,
+    bool (*stays)(const char *name, bool reloads, void *arg), void *arg);
+
+/*
  * Calls `changed` for each key in which two loaded settings differ, with
  * "section.key" and whether it takes effect without a restart.
  */

@@ -7,10 +7,11 @@
 
 #include "base/settings.h"
 
-/* False with a message in `error` at the first thing that is wrong; what is
- * only odd goes to the log. */
+/* False with a message in `error` at the first thing that is wrong. */
 MUST_CHECK bool settings_check(const struct settings *settings, char *error, size_t error_size);
 MUST_CHECK bool settings_check_maps(const struct settings *settings, char *error,
     size_t error_size);
+/* What is only odd goes to the log. */
+void settings_warn(const struct settings *settings);
 
 #endif

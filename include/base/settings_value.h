@@ -37,6 +37,9 @@ void setting_format_masked(const struct setting *row, const void *field, struct 
 
 MUST_CHECK bool setting_equal(const struct setting *row, const void *a, const void *b);
 
+/* Makes *field what *other is; a text is copied, and the old one freed. */
+void setting_copy(const struct setting *row, void *field, const void *other);
+
 /* Frees what the field holds. */
 void setting_release(const struct setting *row, void *field);
 

@@ -45,10 +45,15 @@ void redis_target_free(struct redis_target *target);
  * with redis_access_unref(). Any thread. */
 struct redis_access *redis_target_access(const struct redis_target *target);
 
+/* Whether both are the same server, the same database, with TLS or without;
+ * NULL (no Redis) is a place of its own. Any thread. */
+MUST_CHECK bool redis_target_is_same_place(const struct redis_target *a,
+    const struct redis_target *b);
+
 /*
  * Takes the access of `newer`: connections made from now on log in with it,
- * and trust its CA. False, and nothing has changed: that is another place,
- * another database, or TLS where there was none. Any thread.
+ * and trust its CA. False, and nothing has changed: that is another place.
+ * Any thread.
  */
 MUST_CHECK bool redis_target_renew(struct redis_target *target, const struct redis_target *newer);
 

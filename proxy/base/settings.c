@@ -175,8 +175,11 @@ load(struct settings *settings, const struct settings_override *overrides, size_
 	    !take_values(settings, error, error_size))
 		return false;
 	resolve(settings);
-	return settings_check_maps(settings, error, error_size) &&
-	    settings_check(settings, error, error_size);
+	if (!settings_check_maps(settings, error, error_size) ||
+	    !settings_check(settings, error, error_size))
+		return false;
+	settings_warn(settings);
+	return true;
 }
 
 struct settings *

@@ -297,6 +297,27 @@ check_warm(const struct check *check)
 	return true;
 }
 
+bool
+settings_check(const struct settings *settings, char *error, size_t error_size)
+{
+	static bool (*const checks[])(const struct check *) = {
+		check_addresses,
+		check_tls,
+		check_redis,
+		check_postgres,
+		check_snapshot,
+		check_breaker,
+		check_warm,
+	};
+	struct check check = { settings, error, error_size };
+
+	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++) {
+		if (!checks[i](&check))
+			return false;
+	}
+	return true;
+}
+
 static void
 warn_of_admin(const struct settings *s)
 {
@@ -317,25 +338,9 @@ warn_of_budgets(const struct settings *s)
 			 "comes later still fills, but answers nobody");
 }
 
-bool
-settings_check(const struct settings *settings, char *error, size_t error_size)
+void
+settings_warn(const struct settings *settings)
 {
-	static bool (*const checks[])(const struct check *) = {
-		check_addresses,
-		check_tls,
-		check_redis,
-		check_postgres,
-		check_snapshot,
-		check_breaker,
-		check_warm,
-	};
-	struct check check = { settings, error, error_size };
-
-	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++) {
-		if (!checks[i](&check))
-			return false;
-	}
 	warn_of_admin(settings);
 	warn_of_budgets(settings);
-	return true;
 }

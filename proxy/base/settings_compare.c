@@ -1,4 +1,5 @@
-/* What differs between two loaded settings: for the log line of a reload. */
+/* What differs between two loaded settings, and what of it a reload leaves as
+ * it is. */
 #include <stdio.h>
 
 #include "base/settings_entries.h"
@@ -10,6 +11,24 @@ struct comparison {
 	void (*changed)(const char *name, bool takes_effect, void *arg);
 	void *arg;
 };
+
+void
+settings_keep(struct settings *settings, const struct settings *in_force,
+    bool (*stays)(const char *name, bool reloads, void *arg), void *arg)
+{
+	char name[NAME_SIZE];
+
+	for (size_t i = 0; i < settings_table_count; i++) {
+		const struct setting *row = &settings_table[i];
+		void *field = setting_field(row, settings);
+		const void *kept = setting_field_of(row, in_force);
+		if (setting_equal(row, field, kept))
+			continue;
+		snprintf(name, sizeof(name), "%s.%s", row->section, row->key);
+		if (stays(name, (row->flags & SETTING_RELOADS) != 0, arg))
+			setting_copy(row, field, kept);
+	}
+}
 
 static void
 compare_rows(const struct comparison *comparison, const char *section, const struct setting *rows,

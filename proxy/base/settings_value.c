@@ -274,6 +274,29 @@ setting_equal(const struct setting *row, const void *a, const void *b)
 }
 
 void
+setting_copy(const struct setting *row, void *field, const void *other)
+{
+	switch (row->kind) {
+	case SETTING_TEXT:
+	case SETTING_LIST:
+		setting_release(row, field);
+		*(char **)field = alloc_text(*(char *const *)other);
+		break;
+	case SETTING_RATE:
+		*(struct rate *)field = *(const struct rate *)other;
+		break;
+	case SETTING_YESNO:
+		*(bool *)field = *(const bool *)other;
+		break;
+	case SETTING_CHOICE:
+		*(int *)field = *(const int *)other;
+		break;
+	default:
+		*(int64_t *)field = *(const int64_t *)other;
+	}
+}
+
+void
 setting_release(const struct setting *row, void *field)
 {
 	if (row->kind != SETTING_TEXT && row->kind != SETTING_LIST)

@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/settings_check.h"
 #include "front/tls_context.h"
 #include "ladder/keeper.h"
 #include "ladder/limits.h"
@@ -61,22 +62,63 @@ server_settings(const struct server *server)
 	return server->rules->rules.settings;
 }
 
-/* ---- the reload ---- */
+/* ---- what waits for a restart ---- */
 
-struct reload {
-	bool moves_redis, moves_postgres; /* to another place: not while it serves */
+/* To another place: not while it serves. */
+struct moves {
+	bool redis, postgres;
 };
+
+/* What belongs to another place goes there with the restart, too. */
+static bool
+is_of_a_move(const char *name, const struct moves *moves)
+{
+	static const char *const of_redis[] = { "redis.url", "redis.token", "redis.tls_ca" };
+
+	for (size_t i = 0; moves->redis && i < sizeof(of_redis) / sizeof(of_redis[0]); i++) {
+		if (strcmp(name, of_redis[i]) == 0)
+			return true;
+	}
+	return moves->postgres && strcmp(name, "postgres.url") == 0;
+}
+
+/* Said at every reload for as long as the file and what is in force differ. */
+static bool
+waits_for_restart(const char *name, bool reloads, void *arg)
+{
+	if (reloads && !is_of_a_move(name, arg))
+		return false;
+	log_warn("reload: %s needs a restart to take effect", name);
+	return true;
+}
+
+/*
+ * From here on `settings` tells what will be in force, and that has to hold as
+ * a whole: a password may go with the address that needs it, not before it.
+ */
+static bool
+keep_what_waits(const struct server *server, struct settings *settings,
+    const struct preflight *found, char *error, size_t size)
+{
+	const struct settings *in_force = server_settings(server);
+	struct moves moves = {
+		.redis =
+		    !redis_target_is_same_place(server->backends.redis_target, found->redis_target),
+		.postgres =
+		    !postgres_url_is_same_place(in_force->postgres.url, settings->postgres.url),
+	};
+
+	settings_keep(settings, in_force, waits_for_restart, &moves);
+	return settings_check(settings, error, size);
+}
+
+/* ---- the reload ---- */
 
 static void
 say_change(const char *name, bool takes_effect, void *arg)
 {
-	const struct reload *reload = arg;
-
-	if (takes_effect && !(reload->moves_redis && strcmp(name, "redis.url") == 0) &&
-	    !(reload->moves_postgres && strcmp(name, "postgres.url") == 0))
-		log_info("reload: %s has changed", name);
-	else
-		log_warn("reload: %s needs a restart to take effect", name);
+	(void)takes_effect, (void)arg; /* what does not was kept as it is */
+	log_info("reload: %s has changed", name);
 }
 
 /* Clients that are there keep the certificate with which they came. */
@@ -92,27 +134,16 @@ take_certificate(struct server *server, struct preflight *found)
 	SSL_CTX_free(old);
 }
 
-/* Connections that stand have logged in, and stay. False: another Redis. */
-static bool
+/* Connections that stand have logged in, and stay. Not for another Redis. */
+static void
 take_redis_access(struct server *server, const struct preflight *found)
 {
 	struct redis_target *target = server->backends.redis_target;
 
 	if (target == NULL || found->redis_target == NULL)
-		return target == found->redis_target;
-	return redis_target_renew(target, found->redis_target);
-}
-
-/* The place is that of the start, whatever was wished for since. */
-static bool
-is_same_postgres(const struct server *server, const struct settings *settings)
-{
-	const struct rules_age *first = server->rules;
-
-	while (first->older != NULL)
-		first = first->older;
-	return postgres_url_is_same_place(first->rules.settings->postgres.url,
-	    settings->postgres.url);
+		return;
+	bool is_taken = redis_target_renew(target, found->redis_target);
+	(void)is_taken;
 }
 
 /* What was down for a wrong password may be up with the new one. */
@@ -149,20 +180,19 @@ void
 server_reload(struct server *server)
 {
 	char error[SETTINGS_ERROR_SIZE];
-	struct preflight found;
+	struct preflight found = { .tls = NULL };
 	struct settings *settings = settings_load(server->arguments->file,
 	    server->arguments->overrides, server->arguments->override_count, error, sizeof(error));
 
-	if (settings == NULL || !preflight_make(settings, &found, error, sizeof(error))) {
+	if (settings == NULL || !preflight_make(settings, &found, error, sizeof(error)) ||
+	    !keep_what_waits(server, settings, &found, error, sizeof(error))) {
 		log_error("reload refused, nothing has changed: %s", error);
+		preflight_drop(&found);
 		settings_free(settings);
 		return;
 	}
-	struct reload reload = {
-		.moves_redis = !take_redis_access(server, &found),
-		.moves_postgres = !is_same_postgres(server, settings),
-	};
-	settings_compare(server_settings(server), settings, say_change, &reload);
+	settings_compare(server_settings(server), settings, say_change, NULL);
+	take_redis_access(server, &found);
 	take_certificate(server, &found);
 	preflight_drop(&found);
 	put_in_place(server, settings);

@@ -128,11 +128,18 @@ is_equal(const char *a, const char *b)
 }
 
 bool
+redis_target_is_same_place(const struct redis_target *a, const struct redis_target *b)
+{
+	if (a == NULL || b == NULL)
+		return a == b;
+	return is_equal(a->host, b->host) && is_equal(a->path, b->path) && a->port == b->port &&
+	    a->database == b->database && a->is_tls == b->is_tls;
+}
+
+bool
 redis_target_renew(struct redis_target *target, const struct redis_target *newer)
 {
-	if (!is_equal(target->host, newer->host) || !is_equal(target->path, newer->path) ||
-	    target->port != newer->port || target->database != newer->database ||
-	    target->is_tls != newer->is_tls)
+	if (!redis_target_is_same_place(target, newer))
 		return false;
 	struct redis_access *access = redis_target_access(newer);
 	pthread_mutex_lock(&target->lock);

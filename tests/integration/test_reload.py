@@ -1,6 +1,7 @@
 """SIGHUP: what was rotated counts for whoever comes, and who is there notices nothing."""
 
 import os
+import re
 import shutil
 import ssl
 import threading
@@ -8,7 +9,7 @@ import threading
 import pytest
 
 import resp
-from processes import eventually
+from processes import eventually, free_port
 
 PATIENT_BREAKER = {"open": "60s", "max_open": "60s"}  # none comes back by itself
 
@@ -331,7 +332,42 @@ def test_another_place_needs_a_restart_and_that_is_said(
     assert "postgres.url needs a restart to take effect" in said, said
     assert sidecar.get("plan:20") == plans.bytes(20)
     said = sidecar.reload(postgres={"url": pgbouncer.url})
-    assert "postgres.url has changed" in said
+    assert ".url" not in said, said
+
+
+def test_what_differs_from_what_is_in_force_is_said_each_time_and_no_longer(
+        redis, start_redis, pgbouncer, start_sidecar):
+    """What the file said in between never was in force: it is neither missed nor gone back from."""
+    sidecar = start_sidecar(redis={"url": redis.url}, postgres={"url": pgbouncer.url})
+    other = start_redis(password="of-the-other")
+    wishes = {"listen": {"port": free_port()}, "cache": {"eviction": "lru"},
+              "redis": {"url": f"redis://127.0.0.1:{other.port}", "token": "of-the-other"}}
+    waiting = {"listen.port", "cache.eviction", "redis.url", "redis.token"}
+
+    def told(said):
+        return set(re.findall(r"reload: (\S+) needs a restart", said)), "has changed" in said
+    assert told(sidecar.reload(**wishes)) == (waiting, False)
+    assert told(sidecar.reload()) == (waiting, False)
+    assert told(sidecar.reload(listen={"port": free_port()}, cache={"ttl": "9s"})) == (
+        waiting, True)
+    assert told(sidecar.reload(cache={"eviction": "s3fifo"})) == (
+        waiting - {"cache.eviction"}, False)
+    said = sidecar.reload(listen={"port": sidecar.port}, redis={"url": redis.url, "token": ""})
+    assert told(said) == (set(), False), said
+    assert sidecar.call("SET", "a", "1") == "OK" and redis.call("GET", "a") == b"1"
+
+
+def test_a_password_may_not_go_before_the_address_that_needs_it(redis, start_sidecar):
+    sidecar = start_sidecar(redis={"url": redis.url}, maps={},
+                            listen={"address": "0.0.0.0", "password": "for the address"})
+    said = sidecar.reload(listen={"address": "127.0.0.1", "password": ""}, cache={"ttl": "9s"})
+    assert "listen.address needs a restart" in said
+    assert "reload refused, nothing has changed: " in said and "set password" in said
+    assert "has changed\n" not in said + "\n"
+    assert sidecar.client().call("PING").startswith("NOAUTH")
+    assert "reload done" in sidecar.reload(listen={"password": "still one"})
+    new = sidecar.client()
+    eventually(lambda: new.call("AUTH", "still one") == "OK")
 
 
 # Bounds and patterns

@@ -165,6 +165,42 @@ TEST(a_reload_is_told_key_by_key)
 	settings_free(after);
 }
 
+static bool
+waits(const char *name, bool reloads, void *arg)
+{
+	const char *also = arg;
+
+	return !reloads || strcmp(name, also) == 0;
+}
+
+static bool
+waits_always(const char *name, bool reloads, void *arg)
+{
+	(void)name, (void)reloads, (void)arg;
+	return true;
+}
+
+TEST(what_waits_for_a_restart_stays_as_it_is)
+{
+	static const char wished[] =
+	    "[listen]\nport = 7000\nsocket = /s\n[server]\nlog_level = warn\n"
+	    "[cache]\nttl = 6s\neviction = lru\nkeys = a:*\n[redis]\nurl = redis://h\n"
+	    "[breaker]\nfailure_rate = 60\n[limits]\nper_user = 1/s\n" MAP;
+	struct settings *in_force = test_load("[listen]\nsocket = /in-force\n");
+	struct settings *settings = test_load(wished);
+	CHECK(in_force != NULL && settings != NULL);
+
+	settings_keep(settings, in_force, waits, "redis.url");
+	CHECK_TEXT(settings->listen.socket, "/in-force");
+	CHECK_TEXT(settings->redis.url, "");
+	CHECK_TEXT(compared(in_force, settings),
+	    "server.log_level cache.ttl cache.keys breaker.failure_rate limits.per_user map m ");
+	settings_keep(settings, in_force, waits_always, NULL);
+	CHECK_TEXT(compared(in_force, settings), "map m ");
+	settings_free(settings);
+	settings_free(in_force);
+}
+
 TEST(one_value_in_two_spellings_is_no_change)
 {
 	struct settings *before =
