@@ -63,7 +63,8 @@ struct settings {
 		int64_t port;
 	} admin;
 	struct {
-		int64_t threads; /* resolved: never 0 after loading */
+		int64_t threads;      /* as set, perhaps 0 */
+		int64_t thread_count; /* what that comes to, never 0 */
 		int64_t drain_ms;
 		int log_level;  /* enum log_level */
 		int log_format; /* enum log_format */

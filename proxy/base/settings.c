@@ -141,6 +141,14 @@ cores(void)
 	return CPU_COUNT(&set);
 }
 
+static int64_t
+threads_for(int64_t cores)
+{
+	if (cores < 1)
+		return 1;
+	return cores < THREADS_BY_ITSELF ? cores : THREADS_BY_ITSELF;
+}
+
 static void
 say_address(char **address)
 {
@@ -154,12 +162,8 @@ say_address(char **address)
 static void
 resolve(struct settings *settings)
 {
-	int64_t count = cores();
-
-	if (count < 1)
-		count = 1;
-	if (settings->server.threads == 0)
-		settings->server.threads = count < THREADS_BY_ITSELF ? count : THREADS_BY_ITSELF;
+	settings->server.thread_count =
+	    settings->server.threads != 0 ? settings->server.threads : threads_for(cores());
 	say_address(&settings->listen.address);
 	say_address(&settings->admin.address);
 }

@@ -106,6 +106,17 @@ print_value(const struct shown *shown, struct slice value, FILE *out)
 	}
 }
 
+static void
+print_help(const struct shown *shown, FILE *out)
+{
+	const struct settings *settings = shown->settings;
+
+	fprintf(out, "# %s", shown->row->help);
+	if (shown->row == setting_find("server", "threads") && settings->server.threads == 0)
+		fprintf(out, "; here %d", (int)settings->server.thread_count);
+	fputc('\n', out);
+}
+
 /* What a variable held may be nothing that a file could say (" ;"); then
  * what was written in its place is printed. */
 static void
@@ -114,7 +125,7 @@ print_key(const struct shown *shown, FILE *out)
 	struct slice written = slice_of(shown->entry->written);
 	bool is_secret = (shown->row->flags & (SETTING_SECRET | SETTING_URL)) != 0;
 
-	fprintf(out, "# %s\n", shown->row->help);
+	print_help(shown, out);
 	if (reads_back(shown->value) && !has_reference(shown->value))
 		print_value(shown, shown->value, out);
 	else if (!is_secret && has_reference(written) && reads_back(written))

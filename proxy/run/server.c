@@ -86,7 +86,7 @@ make_journal(struct server *server, char *error, size_t size)
 static void
 make_workers(struct server *server)
 {
-	size_t count = (size_t)server_settings(server)->server.threads;
+	size_t count = (size_t)server_settings(server)->server.thread_count;
 
 	server->workers = alloc_zero(count * sizeof(*server->workers));
 	server->metrics = alloc_zero(count * sizeof(*server->metrics));

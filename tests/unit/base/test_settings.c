@@ -50,11 +50,13 @@ TEST(threads_are_resolved_to_between_one_and_four)
 	struct settings *s = test_load_option("server.threads=0");
 
 	CHECK_TEXT(test_error, "");
-	CHECK(s->server.threads >= 1 && s->server.threads <= 4);
+	CHECK_INT(s->server.threads, 0);
+	CHECK(s->server.thread_count >= 1 && s->server.thread_count <= 4);
 	settings_free(s);
 	s = test_load_option("server.threads=7");
 	CHECK_TEXT(test_error, "");
 	CHECK_INT(s->server.threads, 7);
+	CHECK_INT(s->server.thread_count, 7);
 	settings_free(s);
 }
 

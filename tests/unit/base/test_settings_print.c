@@ -109,6 +109,21 @@ TEST(every_key_is_printed_with_its_help_value_and_origin)
 	unsetenv("REDIS_URL");
 }
 
+TEST(how_many_threads_is_shown_where_the_machine_says_it)
+{
+	char line[100];
+	struct settings *s = test_load("[server]\nthreads = 0\n");
+
+	snprintf(line, sizeof(line), ", at most 4; here %d\nthreads = 0  ; sidecar.ini:2\n",
+	    (int)s->server.thread_count);
+	CHECK(prints(s, line));
+	CHECK(comes_back(s));
+	settings_free(s);
+	s = test_load("[server]\nthreads = 3\n");
+	CHECK(prints(s, ", at most 4\nthreads = 3  ; sidecar.ini:2\n"));
+	settings_free(s);
+}
+
 TEST(secrets_are_never_printed)
 {
 	setenv("T_SECRET", "hunter2", 1);
