@@ -154,13 +154,15 @@ append_string_fill(struct buf *out, struct slice key, struct slice value, struct
 	request_append(out, argv, 6);
 }
 
-/* One script, so that a hash without its ttl cannot stay behind. */
+/* One script, so that a hash without its ttl cannot stay behind. Who bills counts
+ * what is in it: HSET takes 500 fields at a time, which Lua's stack has room for. */
 static void
 append_hash_fill(struct buf *out, struct slice key, struct slice fields, struct slice ttl)
 {
 	static const struct slice script =
 	    SLICE_INIT("if redis.call('EXISTS',KEYS[1])==1 then return 0 end "
-		       "for i=2,#ARGV,2 do redis.call('HSET',KEYS[1],ARGV[i],ARGV[i+1]) end "
+		       "for i=2,#ARGV,1000 do redis.call('HSET',KEYS[1],"
+		       "unpack(ARGV,i,math.min(i+999,#ARGV))) end "
 		       "redis.call('PEXPIREAT',KEYS[1],ARGV[1]) return 1");
 	struct slice head[] = { SLICE("EVAL"), script, SLICE("1"), key, ttl };
 	size_t words = 0;

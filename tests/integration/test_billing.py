@@ -165,6 +165,29 @@ def test_a_warm_up_costs_a_command_a_batch_and_one_for_each_that_redis_has_not(
         sidecar.terminate()
 
 
+@pytest.mark.parametrize("fields, hsets", [(3, 1), (500, 1), (501, 2)])
+def test_a_script_is_one_command_here_and_redis_counts_what_is_in_it_too(
+        fields, hsets, redis, pgbouncer, plans, start_sidecar):
+    """Also our own, by which the row of a map of hashes is stored."""
+    columns = ", ".join(f"{number} AS f{number}" for number in range(fields))
+    bill = Bill(redis)
+    sidecar = start_sidecar(
+        redis={"url": redis.url, "connections": 1}, postgres={"url": pgbouncer.url},
+        server={"threads": 1}, cache={"coherence": "ttl"},
+        maps={"card": {"key": "card:{id:int}", "type": "hash", "free": "{}",
+                       "query": f"SELECT acct, {columns} FROM billing.plans "
+                                "WHERE acct = ANY($1::bigint[])"}})
+    sidecar.get("x")
+    settle(sidecar, bill)
+    before = bill.items()
+    assert len(sidecar.call("HGETALL", "card:3")) == 2 * fields
+    due = {**before, "hgetall": 1, "eval": 1, "exists": 1, "hset": hsets, "pexpireat": 1}
+    eventually(lambda: bill.items() == due, what=f"{due}")
+    assert (sidecar.metric("sidecar_backend_commands_total", backend="redis") ==
+            sum(before.values()) + 2), "HGETALL and EVAL"
+    assert redis.call("HLEN", "card:3") == fields and redis.call("PTTL", "card:3") > 0
+
+
 def test_what_was_never_sent_is_not_counted(pgbouncer, start_sidecar):
     sidecar = start_sidecar(redis={"url": f"redis://127.0.0.1:{faults.closed_port()}"},
                             postgres={"url": pgbouncer.url})
