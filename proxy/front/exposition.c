@@ -151,7 +151,8 @@ write_backends(const struct census *census, struct buf *out)
 	write_seconds(out, "sidecar_backend_seconds", "backend", "redis", &redis_total);
 	write_seconds(out, "sidecar_backend_seconds", "backend", "postgres", &postgres_total);
 	header(out, "sidecar_backend_commands_total", "counter",
-	    "Commands sent to Redis, handshakes and keepalive included; queries to Postgres.");
+	    "Commands sent to Redis, handshakes and keepalive included, a script being one; "
+	    "queries to Postgres.");
 	labelled(out, "sidecar_backend_commands_total", "backend", "redis",
 	    CENSUS_SUM(census, redis.commands) +
 		counter_get(&keeper_redis_metrics(keeper)->commands));
