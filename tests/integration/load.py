@@ -5,8 +5,9 @@ one poll loop over `connections` sockets; each tick sends what is due by the
 clock in small pipelined batches, whether earlier answers have come or not (an
 open loop: a stall shows as latency, not as a lower rate). Latency runs from
 send to the arrival of the reply in this process, less the time for which this
-process itself was not let run meanwhile; `gap_ms` is the longest such time, the
-noise of the machine.
+process, or a thread of the program that it asks, wanted a processor meanwhile and
+was given none: that is the machine's noise, of which `gap_ms` and `starved_ms` tell
+the longest.
 
 Run with a JSON object of settings; stops at end of file on standard input,
 waits for the last answers and prints one JSON object.
@@ -14,7 +15,9 @@ waits for the last answers and prints one JSON object.
 
 import collections
 import gc
+import glob
 import json
+import os
 import random
 import selectors
 import socket
@@ -28,12 +31,45 @@ def plan(number):
     return b'{"tier":"%s","n":%d}' % (b"plus" if number % 20 == 0 else b"basic", number)
 
 
+class Starved:
+    """How long the threads of a process have waited for a processor, by the kernel's own count.
+
+    What a thread waits for by itself (a lock, a backend, a disk) is not in it, nor what it computes.
+    """
+
+    def __init__(self, pid):
+        # Nothing where the kernel does not tell.
+        self.files = [open(path, "rb", buffering=0)
+                      for path in glob.glob(f"/proc/{pid}/task/*/schedstat")] if pid else []
+        self.steal = open("/proc/stat", "rb", buffering=0)
+        self.tick = os.sysconf("SC_CLK_TCK")
+        self.last = self.read()
+
+    def read(self):
+        """Seconds since each thread began, and of the whole machine while its host ran others."""
+        self.at = time.monotonic()
+        waited = [int(os.pread(file.fileno(), 99, 0).split()[1]) / 1e9 for file in self.files]
+        return waited, int(os.pread(self.steal.fileno(), 199, 0).split()[8]) / self.tick
+
+    def now(self, age=0.0):
+        """What read() says, no older than that."""
+        if time.monotonic() - self.at >= age:
+            self.last = self.read()
+        return self.last
+
+    @staticmethod
+    def between(before, after):
+        """Of the thread that waited longest."""
+        waited = max((b - a for a, b in zip(before[0], after[0])), default=0.0)
+        return waited + after[1] - before[1]
+
+
 class Connection:
     def __init__(self, address):
         self.socket = socket.create_connection(tuple(address))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.setblocking(False)
-        self.waiting = collections.deque()  # (number, time sent, self.stalled then)
+        self.waiting = collections.deque()  # (number, time sent, self.stalled and starved then)
         self.buffer = b""
         self.unsent = b""
         self.is_open = True
@@ -41,7 +77,7 @@ class Connection:
 
 class Load:
     def __init__(self, address, rate, ids, first=1, hot=0, connections=20, batch=4,
-                 free='{"tier":"free"}', expect="plan", seed=1):
+                 free='{"tier":"free"}', expect="plan", seed=1, pid=None):
         self.rate = rate
         self.batch = batch
         self.free = free.encode()
@@ -65,6 +101,8 @@ class Load:
         self.gap = 0.0
         self.last_turn = 0.0
         self.stalled = 0.0  # how long in all this process was not let run
+        self.starved = Starved(pid)
+        self.longest_starved = 0.0
 
     def note_turn(self, waited):
         """Between two turns lies `waited` by intention; the rest is the machine's noise."""
@@ -88,8 +126,8 @@ class Load:
             count = min(due, self.batch)
             due -= count
             numbers = [self.choose() for _ in range(count)]
-            now = time.monotonic()
-            connection.waiting.extend((number, now, self.stalled) for number in numbers)
+            now, starved = time.monotonic(), self.starved.now(0.01)
+            connection.waiting.extend((number, now, self.stalled, starved) for number in numbers)
             self.sent += count
             if not connection.is_open:
                 continue
@@ -139,8 +177,12 @@ class Load:
                 value = None
                 line = data[at:end]
                 at = end + 2
-            number, sent, stalled = waiting.popleft()
+            number, sent, stalled, starved = waiting.popleft()
             latency = now - sent - (self.stalled - stalled)
+            if latency > 0.1:
+                lost = self.starved.between(starved, self.starved.now(0.001))
+                self.longest_starved = max(self.longest_starved, lost)
+                latency = max(0.0, latency - lost)
             self.answered += 1
             self.latencies.append(latency)
             if latency > 0.1:
@@ -177,7 +219,7 @@ class Load:
             ready = self.selector.select(0)
             for key, _ in ready:
                 if key.data is None:
-                    self.seconds = time.monotonic() - self.start
+                    self.seconds = now - self.start
                     self.selector.unregister(sys.stdin)
                     return self.finish()
                 self.receive(key.data)
@@ -201,6 +243,7 @@ class Load:
             "errors": len(self.errors), "wrong": len(self.wrong), "closed": self.closed,
             "examples": (self.errors + self.wrong)[:5], "slow": self.slow[:5] + self.slow[-5:],
             "over_100_ms": len(self.slow), "gap_ms": round(self.gap * 1000, 1),
+            "starved_ms": round(self.longest_starved * 1000, 1),
             "p50_ms": at(0.5), "p99_ms": at(0.99), "p999_ms": at(0.999), "max_ms": at(1),
         }
 

@@ -16,7 +16,8 @@ class Readers(Process):
 
     def __init__(self, session, sidecar, ids, rate=RATE, **settings):
         super().__init__(session, "readers")
-        self.settings = {"address": sidecar.address, "rate": rate, "ids": ids, **settings}
+        self.settings = {"address": sidecar.address, "pid": sidecar.pid, "rate": rate, "ids": ids,
+                         **settings}
         self.report = None
 
     def start(self):
