@@ -27,7 +27,7 @@ class _Loop:
 
     @classmethod
     def run(cls, coroutine):
-        return asyncio.run_coroutine_threadsafe(coroutine, cls.get()).result(10)
+        return asyncio.run_coroutine_threadsafe(coroutine, cls.get()).result(30)
 
 
 class Listener:
@@ -219,7 +219,7 @@ class Proxy(Listener):
             self._hold_for = needle
         _Loop.run(arm())
 
-    def wait_held(self, seconds=5.0):
+    def wait_held(self, seconds=15.0):
         """Until a reply to the held request has come and is being kept back."""
         assert self._held.wait(seconds), "no reply came to hold back"
 

@@ -95,8 +95,14 @@ def free_port():
                 continue
 
 
+# How many times longer than it should take a condition may be awaited: no test is about how fast
+# the machine is, and one that passes does not wait.
+PATIENCE = 3
+
+
 def eventually(check, seconds=5.0, every=0.02, what="the condition"):
     """Polls until `check` returns something true, and returns that."""
+    seconds *= PATIENCE
     deadline = time.monotonic() + seconds
     while True:
         result = check()

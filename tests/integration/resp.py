@@ -107,7 +107,7 @@ class Client:
     `tls`: an ssl.SSLContext, for TLS with a server named localhost.
     """
 
-    def __init__(self, address, timeout=5.0, protocol=2, password=None, receive_buffer=None,
+    def __init__(self, address, timeout=15.0, protocol=2, password=None, receive_buffer=None,
                  tls=None):
         family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
         self.socket = socket.socket(family, socket.SOCK_STREAM)
@@ -205,5 +205,6 @@ class Client:
             self.socket.settimeout(old)
         return data, False
 
-    def is_closed_within(self, seconds):
+    def is_closed(self, seconds=15.0):
+        """The other side closes, whatever it still says."""
         return self.read_to_end(seconds)[1]

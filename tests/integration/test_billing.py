@@ -28,7 +28,7 @@ TRACE = [
     ("INCR n", 1, 0), ("GET n", 1, 0), ("INCR n", 1, 0), ("GET n", 1, 0), ("GET n", 0, 0),
     ("MSET b 1 c 2", 1, 0), ("MGET a b c", 1, 0), ("MGET a b c", 0, 0),
     ("DEL b c", 1, 0), ("GET b", 1, 0),
-    ("SET brief 1 PX 100", 1, 0), ("GET brief", 1, 0), ("wait", 0, 0), ("GET brief", 1, 0),
+    ("SET brief 1 PX 2000", 1, 0), ("GET brief", 1, 0), ("wait", 0, 0), ("GET brief", 1, 0),
     ("GET a b", 1, 0),  # an error is Redis's own
     ("PING", 0, 0), ("CLIENT ID", 0, 0), ("CLIENT LIST", 0, 0), ("SELECT 0", 0, 0),
     ("HELLO 2", 0, 0), ("SIDECAR STATUS", 0, 0), ("SIDECAR GET a", 0, 0),
@@ -79,7 +79,7 @@ def run(trace, has_end, sidecar, bill):
         before = bill.total
         for words in step.split("|"):
             if words == "wait":
-                time.sleep(0.15)
+                time.sleep(2.05)
             else:
                 client.call(*words.split())
         due = before + cost + (cost_of_end if has_end else 0)

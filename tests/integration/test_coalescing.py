@@ -133,7 +133,7 @@ def test_the_pool_has_no_more_connections_than_it_may(redis, pgbouncer, plans, s
     client.pipeline([("GET", f"plan:{number}") for number in range(1, 401)])
     assert 1 <= len(pgbouncer.clients()) <= 2
     assert 1 <= sidecar.metric("sidecar_postgres_pool_size") <= 2
-    assert sidecar.metric("sidecar_postgres_pool_in_use") == 0
+    eventually(lambda: sidecar.metric("sidecar_postgres_pool_in_use") == 0)
 
 
 def test_a_redis_that_is_up_is_asked_once_for_a_key_that_many_want(

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -20,8 +19,9 @@ class Drill:
     def __init__(self, sidecar, directory):
         self.directory = directory
         self.part("both up", "memory redis")
+        self.file = directory / "said"
         self.child = subprocess.Popen(
-            [sys.executable, DRILL], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            [sys.executable, DRILL], stdout=open(self.file, "w"), stderr=subprocess.STDOUT,
             env={**os.environ, "DRILL_NOTES": str(directory), "DRILL_PORT": str(sidecar.port),
                  "DRILL_ADMIN_PORT": str(sidecar.admin_port), "PYTHONDONTWRITEBYTECODE": "1"})
 
@@ -31,8 +31,11 @@ class Drill:
     def finish(self):
         """(exit status, what it has printed)"""
         (self.directory / "done").touch()
-        said, _ = self.child.communicate(timeout=20)
-        return self.child.returncode, said
+        self.child.wait(20)
+        return self.child.returncode, self.said()
+
+    def said(self):
+        return self.file.read_text()
 
 
 @pytest.fixture
@@ -46,7 +49,7 @@ def start_drill(tmp_path):
     yield start
     for drill in started:
         drill.child.kill()
-        drill.child.communicate()
+        drill.child.wait()
 
 
 @pytest.fixture
@@ -59,12 +62,12 @@ def test_an_outage_of_both_fails_no_read_and_the_table_shows_who_answered(
         redis, pgbouncer, profiles, start_drill):
     drill = start_drill(profiles)
     eventually(lambda: profiles.metric("sidecar_answers_total", rung="postgres") > 20, 10)
-    time.sleep(1.2)  # a line of the table
+    eventually(lambda: "both up" in drill.said(), what="a line of the table")
     redis.kill9()
     pgbouncer.kill9()
     drill.part("both down", "free stale nonsense")
     eventually(lambda: profiles.metric("sidecar_answers_total", rung="free") > 20, 20)
-    time.sleep(1.2)
+    eventually(lambda: "both down" in drill.said(), what="a line of the table")
     code, said = drill.finish()
     assert code == 0, said
     assert "both up" in said and "both down" in said
@@ -77,7 +80,7 @@ def test_reads_that_are_not_answered_fail_it(profiles, start_drill):
     eventually(lambda: profiles.metric("sidecar_answers_total", rung="postgres") > 20, 10)
     # Who is hung up on has got no answer.
     profiles.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-    time.sleep(1.2)
+    eventually(lambda: "FAILED" in drill.said(), what="a failed read")
     code, said = drill.finish()
     assert code == 1, said
     assert "FAILED connection" in said

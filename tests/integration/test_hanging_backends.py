@@ -2,6 +2,7 @@
 
 import os
 import socket
+import statistics
 import subprocess
 import time
 
@@ -128,13 +129,14 @@ def test_a_postgres_that_lies_leaves_redis_and_the_free_value(
 
 def test_when_redis_hangs_only_its_budget_is_lost_and_then_nothing(
         redis, pgbouncer, plans, start_sidecar):
-    sidecar = start_sidecar(is_in_time=True, redis={"url": redis.url}, postgres={"url": pgbouncer.url},
-                            breaker={"failures": 3, "open": "20s", "max_open": "20s"})
+    # A budget that is longer than Postgres takes, however busy the machine.
+    sidecar = start_sidecar(redis={"url": redis.url, "budget": "500ms"}, postgres={"url": pgbouncer.url},
+                            breaker={"failures": 3, "open": "60s", "max_open": "60s"})
     sidecar.get("plan:1")
     redis.stop()
     waited = [sidecar._client.timed("GET", f"plan:{number}") for number in range(10, 60)]
     assert [reply for reply, _ in waited] == [plans.bytes(number) for number in range(10, 60)]
-    slow = [seconds for _, seconds in waited if seconds > 0.035]
+    slow = [seconds for _, seconds in waited if seconds > 0.495]
     assert 1 <= len(slow) <= 6, f"the breaker should end the waiting: {slow}"
     assert sidecar.metric("sidecar_breaker_state", backend="redis") == 2
     redis.cont()
@@ -144,8 +146,8 @@ def test_a_slow_redis_opens_the_breaker_as_a_dead_one_does(
         redis, proxy_for, pgbouncer, plans, start_sidecar):
     """Over its cap Upstash delays commands; it does not refuse them."""
     proxy = proxy_for(redis)
-    sidecar = start_sidecar(is_in_time=True, redis={"url": proxy.url}, postgres={"url": pgbouncer.url},
-                            breaker={"open": "20s", "max_open": "20s"})
+    sidecar = start_sidecar(redis={"url": proxy.url, "budget": "40ms"}, postgres={"url": pgbouncer.url},
+                            breaker={"open": "60s", "max_open": "60s"})
     sidecar.get("plan:1")
     proxy.delay = 0.3
     for number in range(2, 40):
@@ -157,14 +159,15 @@ def test_one_slow_reply_stalls_no_reply_behind_it_past_its_own_deadline(
         redis, proxy_for, pgbouncer, plans, start_sidecar):
     """A pipeline: a read of Redis that hangs, and memory hits behind it."""
     proxy = proxy_for(redis)
-    sidecar = start_sidecar(is_in_time=True, redis={"url": proxy.url}, postgres={"url": pgbouncer.url})
+    sidecar = start_sidecar(redis={"url": proxy.url, "budget": "100ms", "timeout": "30s"},
+                            postgres={"url": pgbouncer.url})
     sidecar.get("plan:1")
     proxy.hold(b"plan:300")
-    client = sidecar.client()
+    client = sidecar.client(timeout=40)
     start = time.monotonic()
     replies = client.pipeline([("GET", "plan:300"), ("GET", "plan:1"), ("GET", "plan:1")])
     assert replies == [plans.bytes(300), plans.bytes(1), plans.bytes(1)]
-    assert time.monotonic() - start < 0.3
+    assert time.monotonic() - start < 5 + 5, "the deadline, and not the timeout"
     proxy.release()
 
 
@@ -176,7 +179,7 @@ def test_replies_keep_their_order_when_some_end_by_their_deadline(
                             cache={"ttl": ttl})
     warm = range(1, 41)
     for number in warm:
-        assert sidecar.get(f"plan:{number}") == plans.bytes(number)
+        eventually(lambda: sidecar.get(f"plan:{number}") == plans.bytes(number), what=f"plan:{number}")
     time.sleep(0.15)
     redis.stop()
     postgres.stop()
@@ -195,6 +198,12 @@ def test_replies_keep_their_order_when_some_end_by_their_deadline(
     postgres.cont()
 
 
+def assert_nobody_waited(*kinds):
+    """For a resolver, which takes its 5 s: the machine may take its time, not half of the times."""
+    for waited in kinds:
+        assert statistics.median(waited) < 0.1 and max(waited) < 4, sorted(waited)[-5:]
+
+
 def test_a_resolver_that_never_answers_delays_nobody(session, pgbouncer, plans, start_sidecar):
     """In a mount namespace of its own, /etc/resolv.conf names a server that is silent."""
     directory = session.directory("resolver")
@@ -207,28 +216,36 @@ def test_a_resolver_that_never_answers_delays_nobody(session, pgbouncer, plans, 
                    f'mount --bind {file} /etc/resolv.conf && exec "$@"', "sh"]
         if subprocess.run(private + ["true"], capture_output=True).returncode != 0:
             pytest.skip("needs root, for a mount namespace")
-        sidecar = start_sidecar(is_in_time=True, prefix=private, redis={"url": "redis://redis.example:6379"},
+        sidecar = start_sidecar(prefix=private, redis={"url": "redis://redis.example:6379"},
                                 postgres={"url": pgbouncer.url})
         client = sidecar.client()
+        reads, pings = [], []
         for number in range(1, 101):
             reply, seconds = client.timed("GET", f"plan:{number}")
-            assert reply == plans.bytes(number) and seconds < 0.4
-            assert client.timed("PING")[1] < 0.1
+            assert reply == plans.bytes(number)
+            reads.append(seconds)
+            pings.append(client.timed("PING")[1])
+        assert_nobody_waited(reads, pings)
         silent.settimeout(5)
         assert silent.recv(1000), "the name was never asked for"
 
 
 def test_a_name_that_does_not_exist_delays_nobody(redis, plans, pgbouncer, start_sidecar):
-    sidecar = start_sidecar(is_in_time=True, redis={"url": "redis://no-such-host.invalid:6379"},
+    sidecar = start_sidecar(redis={"url": "redis://no-such-host.invalid:6379"},
                             postgres={"url": pgbouncer.url})
     client = sidecar.client()
+    waited = []
     for number in range(1, 101):
         reply, seconds = client.timed("GET", f"plan:{number}")
-        assert reply == plans.bytes(number) and seconds < 0.4
+        assert reply == plans.bytes(number)
+        waited.append(seconds)
+    assert_nobody_waited(waited)
     url = pgbouncer.url.replace("127.0.0.1", "no-such-host.invalid")
-    other = start_sidecar(is_in_time=True, redis={"url": redis.url}, postgres={"url": url})
+    other = start_sidecar(redis={"url": redis.url}, postgres={"url": url})
     redis.call("SET", "plan:400", plans.text(400))
+    waited = []
     for number in range(400, 450):
         reply, seconds = other.client().timed("GET", f"plan:{number}")
         assert reply == (plans.bytes(400) if number == 400 else plans.FREE.encode())
-        assert seconds < 0.4
+        waited.append(seconds)
+    assert_nobody_waited(waited)

@@ -57,7 +57,8 @@ class Rules:
         self.refreshes = dice.random() < 0.3
 
     def sections(self, redis, pgbouncer, path):
-        cache = {"coherence": "ttl", "max_value": "2mb", "ttl": "300ms" if self.refreshes else "5m"}
+        cache = {"coherence": "ttl", "max_value": "2mb", "ttl": "300ms" if self.refreshes else "5m",
+                 "negative_ttl": "5m"}
         if not self.keeps_all:
             cache["keys"] = "k:* plan:* h:* none:*"
         maps = {}
@@ -232,7 +233,7 @@ def crowd(sidecar, rules, path, left):
         for number in order:
             read(clients[number], talks[number], ends.get(number) == "killed", left)
         for number, client in enumerate(clients):
-            assert ends.get(number) != "half" or client.is_closed_within(10)
+            assert ends.get(number) != "half" or client.is_closed()
             client.close()
         # What has been sent is counted by the time that the thread turns to somebody else.
         killer.pipeline([("PING",)] * (1 + list(ends.values()).count("killed")))

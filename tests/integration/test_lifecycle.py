@@ -23,10 +23,11 @@ def refuses(sidecar):
 def test_idle_clients_do_not_delay_the_end(number, sidecar):
     idle = [sidecar.client() for _ in range(50)]
     assert idle[0].call("PING") == "PONG"
+    assert "server.drain has changed" in sidecar.reload(server={"drain": "60s"})
     start = time.monotonic()
     os.kill(sidecar.pid, number)
-    assert sidecar.wait_exit(start) < 1.5
-    assert all(client.is_closed_within(1) for client in idle)
+    sidecar.wait_exit(start)
+    assert all(client.is_closed() for client in idle)
 
 
 def test_who_cannot_wait_and_signals_again_and_again_spoils_nothing(sidecar):
@@ -41,7 +42,7 @@ def test_who_cannot_wait_and_signals_again_and_again_spoils_nothing(sidecar):
 
 def test_what_is_in_flight_is_answered_before_the_end(redis, proxy_for, start_sidecar):
     proxy = proxy_for(redis)
-    sidecar = start_sidecar(redis={"url": proxy.url, "timeout": "3s"}, server={"drain": "3s"})
+    sidecar = start_sidecar(redis={"url": proxy.url, "timeout": "50s"}, server={"drain": "60s"})
     sidecar.wait_backend("redis", True)
     clients = [sidecar.client() for _ in range(20)]
     for client in clients:
@@ -52,17 +53,17 @@ def test_what_is_in_flight_is_answered_before_the_end(redis, proxy_for, start_si
     time.sleep(0.15)
     start = time.monotonic()
     os.kill(sidecar.pid, signal.SIGTERM)
-    eventually(lambda: refuses(sidecar), 1, what="an end of accepting")
+    eventually(lambda: refuses(sidecar), what="an end of accepting")
     for client in clients:
-        data, is_closed = client.read_to_end(5)
+        data, is_closed = client.read_to_end(15)
         assert (data, is_closed) == (b"+OK\r\n" * 50, True)
-    assert sidecar.wait_exit(start) < 3
+    sidecar.wait_exit(start)
     assert redis.call("DBSIZE") == 20 * 50
 
 
 def test_while_it_drains_it_is_healthy_and_not_ready(redis, proxy_for, start_sidecar):
     proxy = proxy_for(redis)
-    sidecar = start_sidecar(redis={"url": proxy.url, "timeout": "5s"}, server={"drain": "4s"})
+    sidecar = start_sidecar(redis={"url": proxy.url, "timeout": "50s"}, server={"drain": "60s"})
     client = sidecar.client()
     assert client.call("SET", "a", "1") == "OK"
     proxy.hold(b"late")
@@ -70,23 +71,36 @@ def test_while_it_drains_it_is_healthy_and_not_ready(redis, proxy_for, start_sid
     proxy.wait_held()
     start = time.monotonic()
     os.kill(sidecar.pid, signal.SIGTERM)
-    eventually(lambda: sidecar.http("/readyz")[0] == 503, 2)
+    eventually(lambda: sidecar.http("/readyz")[0] == 503)
     assert sidecar.http("/healthz")[0] == 200
     proxy.release()
     assert client.read() == "OK"
     sidecar.wait_exit(start)
 
 
-def test_the_drain_ends_what_takes_too_long(redis, start_sidecar):
-    sidecar = start_sidecar(redis={"url": redis.url}, server={"drain": "700ms"})
+def test_the_drain_ends_what_takes_too_long(redis, proxy_for, start_sidecar):
+    proxy = proxy_for(redis)
+    sidecar = start_sidecar(redis={"url": proxy.url, "timeout": "50s"}, server={"drain": "700ms"})
     client = sidecar.client()
-    client.send("BLPOP", "queue", "0")
-    time.sleep(0.2)
+    proxy.hold(b"late")
+    client.send("SET", "late", "1")
+    proxy.wait_held()
     start = time.monotonic()
     os.kill(sidecar.pid, signal.SIGTERM)
-    took = sidecar.wait_exit(start)
-    assert took < 2.5
-    assert client.is_closed_within(1)
+    assert sidecar.wait_exit(start) >= 0.69
+    proxy.release()
+    assert client.is_closed()
+
+
+def test_who_blocks_is_not_waited_for(redis, start_sidecar):
+    sidecar = start_sidecar(redis={"url": redis.url}, server={"drain": "60s"})
+    client = sidecar.client()
+    client.send("BLPOP", "queue", "0")
+    eventually(lambda: b"blocked_clients:1" in redis.call("INFO", "clients"))
+    start = time.monotonic()
+    os.kill(sidecar.pid, signal.SIGTERM)
+    sidecar.wait_exit(start)
+    assert client.is_closed()
 
 
 def test_under_load_sigterm_breaks_no_reply_in_the_middle_and_loses_none(sidecar, plans):
@@ -125,7 +139,7 @@ def test_under_load_sigterm_breaks_no_reply_in_the_middle_and_loses_none(sidecar
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(1, 11)]
     for thread in threads:
         thread.start()
-    time.sleep(0.5)
+    eventually(lambda: sidecar.metric("sidecar_answers_total", rung="memory") > 2000, 10)
     start = time.monotonic()
     signalled.set()
     os.kill(sidecar.pid, signal.SIGTERM)
@@ -137,7 +151,8 @@ def test_under_load_sigterm_breaks_no_reply_in_the_middle_and_loses_none(sidecar
 
 
 def test_it_ends_while_both_backends_hang(redis, postgres, pgbouncer, start_sidecar):
-    sidecar = start_sidecar(redis={"url": redis.url}, postgres={"url": pgbouncer.url})
+    sidecar = start_sidecar(is_brief=True, redis={"url": redis.url},
+                            postgres={"url": pgbouncer.url}, server={"drain": "5s"})
     sidecar.get("plan:1")
     redis.stop()
     postgres.stop()
@@ -166,15 +181,6 @@ def test_a_port_that_is_taken_is_exit_code_1(sidecar, start_sidecar):
     assert str(sidecar.port) in second.stderr + second.stdout
 
 
-def reload(sidecar):
-    """SIGHUP; returns the lines that the log has gained."""
-    before = len(sidecar.log().splitlines())
-    os.kill(sidecar.pid, signal.SIGHUP)
-    eventually(lambda: len(sidecar.log().splitlines()) > before, what="a word in the log")
-    time.sleep(0.1)
-    return "\n".join(sidecar.log().splitlines()[before:])
-
-
 def test_sighup_takes_a_new_ttl(redis, pgbouncer, plans, start_sidecar):
     sidecar = start_sidecar(redis={"url": redis.url}, postgres={"url": pgbouncer.url},
                             cache={"ttl": "1h", "coherence": "ttl"})
@@ -183,8 +189,7 @@ def test_sighup_takes_a_new_ttl(redis, pgbouncer, plans, start_sidecar):
     time.sleep(0.4)
     assert sidecar.rung("a")[1] == "memory"
     sidecar.sections["cache"]["ttl"] = "200ms"
-    sidecar.write_file()
-    assert "ttl" in reload(sidecar)
+    assert "ttl" in sidecar.reload()
     redis.call("SET", "b", "1")
     assert sidecar.get("b") == b"1"
     redis.call("SET", "b", "2")
@@ -196,10 +201,9 @@ def test_sighup_takes_a_new_map_and_deny_list(sidecar, plans):
     sidecar.sections["map other"] = {"key": "other:{id:int}", "query": plans.QUERY,
                                      "free": plans.FREE}
     sidecar.sections["commands"] = {"deny": "FLUSHALL"}
-    sidecar.write_file()
     client = sidecar.client()
     assert client.call("GET", "other:20") is None
-    reload(sidecar)
+    sidecar.reload()
     sidecar.call("SIDECAR", "FLUSH")
     assert client.call("GET", "other:20") == plans.bytes(20)
     assert client.call("GET", "plan:20") == plans.bytes(20)
@@ -210,9 +214,10 @@ def test_sighup_takes_a_new_map_and_deny_list(sidecar, plans):
     "[cache]\nttl = abc\n", "[nosuch]\na = b\n", "[cache]\nnosuch = 1\n", "nonsense\n"])
 def test_sighup_with_a_bad_file_changes_nothing_and_says_so(fault, sidecar, plans):
     sidecar.get("plan:20")
+    sidecar.write_file = lambda: None  # but this
     with open(sidecar.file, "w") as file:
         file.write(fault)
-    assert "sidecar.ini" in reload(sidecar)
+    assert "sidecar.ini" in sidecar.reload()
     assert sidecar.rung("plan:20")[1] == "memory"
     assert sidecar.get("plan:7") == plans.bytes(7)
     assert sidecar.client().call("PING") == "PONG"
@@ -221,8 +226,7 @@ def test_sighup_with_a_bad_file_changes_nothing_and_says_so(fault, sidecar, plan
 
 def test_sighup_says_what_needs_a_restart(sidecar):
     sidecar.sections["listen"]["port"] = sidecar.port + 1
-    sidecar.write_file()
-    said = reload(sidecar)
+    said = sidecar.reload()
     assert "port" in said and "restart" in said
     assert sidecar.client().call("PING") == "PONG"
     sidecar.sections["listen"]["port"] = sidecar.port
@@ -231,9 +235,7 @@ def test_sighup_says_what_needs_a_restart(sidecar):
 def test_sighup_under_load_harms_no_read(sidecar, plans, start_readers):
     readers = start_readers(sidecar, ids=500, hot=50)
     for ttl in ("1s", "2s", "3s", "30s"):
-        sidecar.sections["cache"] = {"ttl": ttl}
-        sidecar.write_file()
-        reload(sidecar)
+        sidecar.reload(cache={"ttl": ttl})
         time.sleep(0.2)
     report = readers.finish_in_time()
     assert report["free"] <= report["sent"] // 100

@@ -160,7 +160,7 @@ def test_an_error_of_our_own_is_looked_through_too(start_sidecar):
 def test_json_lines_have_the_fields_of_text_lines(start_sidecar, redis):
     def lines(log_format):
         sidecar = start_sidecar(redis={"url": redis.url}, server={"log_format": log_format})
-        eventually(lambda: sidecar.log_lines("redis up"))
+        eventually(lambda: sidecar.log_lines("redis up") and sidecar.log_lines("coherence=tracking"))
         sidecar.terminate()
         return sidecar.output("stderr").splitlines()
     texts = [line.split(" ", 2) for line in lines("text")]

@@ -118,6 +118,7 @@ def test_connections_spread_evenly_and_newcomers_even_out_who_has_gone(threads, 
 def test_all_who_come_at_once_are_served_and_those_before_them_go_on(sidecar, plans, crowd):
     old = sidecar.client()
     assert old.call("GET", "plan:20") == plans.bytes(20)
+    eventually(lambda: sidecar.metric("sidecar_clients") == 1)
     before = sidecar.metrics()
     clients = [socket.socket() for _ in range(MANY)]
     try:

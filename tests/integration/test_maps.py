@@ -203,11 +203,11 @@ def test_the_free_value_of_a_missing_row_is_not_written_to_redis(with_maps, redi
 def test_a_missing_row_is_known_for_negative_ttl_and_then_asked_again(
         redis, pgbouncer, plans, start_sidecar):
     sidecar = start_sidecar(redis={"url": redis.url}, postgres={"url": pgbouncer.url},
-                            cache={"negative_ttl": "300ms"})
+                            cache={"negative_ttl": "1500ms"})
     assert sidecar.get("plan:99999") is None
     plans.set(99999, "plus")
     assert sidecar.get("plan:99999") is None
-    time.sleep(0.4)
+    time.sleep(1.55)
     assert sidecar.get("plan:99999") == plans.bytes(99999, "plus")
 
 

@@ -111,9 +111,10 @@ def compare(sidecar, redis, data):
         for thread in threads:
             thread.join()
         return answers["sidecar"], answers["redis"]
-    ours, theirs = ask_both(0.1)
-    if ours != theirs:  # perhaps only too late
-        ours, theirs = ask_both(1.0)
+    for patience in (0.1, 1.0, 4.0):  # what differs is perhaps only too late
+        ours, theirs = ask_both(patience)
+        if ours == theirs:
+            break
     assert ours == theirs
 
 

@@ -22,7 +22,7 @@ def test_strings_and_expiry(client):
     assert client.set("a", "x", nx=True) is None and client.get("a") == "12"
     assert client.mset({"b": "2", "c": "3"}) and client.mget("a", "b", "none") == ["12", "2", None]
     assert client.getdel("b") == "2" and client.get("b") is None
-    assert client.set("brief", "x", px=200) and client.get("brief") == "x"
+    assert client.set("brief", "x", px=1500) and client.get("brief") == "x"
     eventually(lambda: client.get("brief") is None)
     assert client.delete("a", "c", "none") == 2 and client.exists("a", "c") == 0
 

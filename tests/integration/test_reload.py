@@ -421,7 +421,7 @@ def test_a_new_maps_keys_keep_their_last_copy(redis, pgbouncer, plans, start_sid
     assert eventually(lambda: sidecar.get("other:1") == b"mine")
     sidecar.keep("other:1")
     redis.call("SET", "other:1", "theirs")
-    eventually(lambda: sidecar.explain("other:1")["rung"] != b"memory")  # asks nobody
+    eventually(lambda: sidecar.explain("other:1")["rung"] != "memory")  # asks nobody
     for backend in ("redis", "postgres"):
         sidecar.call("SIDECAR", "BREAKER", backend, "OPEN")
     assert sidecar.rung("other:1")[:2] == (b"mine", "stale")

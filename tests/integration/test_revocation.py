@@ -175,11 +175,16 @@ def test_a_late_reply_of_postgres_past_the_deadline_respects_a_delete_too(
     proxy.release()
     time.sleep(0.2)
     sidecar.wait_backend("postgres", True)
-    assert sidecar.get("plan:7777") == plans.bytes(7777, "basic")
+
+    def read():
+        value = sidecar.get("plan:7777")
+        assert value in (plans.bytes(7777, "basic"), plans.FREE.encode())
+        return value == plans.bytes(7777, "basic")
+    eventually(read)
 
 
 def test_a_change_made_in_redis_directly_is_seen_within_a_second(sidecar, redis, plans):
-    """Tracking: nobody tells the sidecar but Redis."""
+    """Tracking: nobody tells the sidecar but Redis. Of three seconds, on a machine that is busy."""
     assert sidecar.get("plan:20") == plans.bytes(20, "plus")
     redis.call("SET", "plan:20", "changed")
     eventually(lambda: sidecar.get("plan:20") == b"changed", 1)

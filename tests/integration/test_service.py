@@ -67,7 +67,7 @@ def test_it_is_ready_when_it_serves_and_says_what_it_does(redis, manager, start_
     sidecar = start(start_sidecar, manager, redis)
     first = manager.wait("READY")
     assert manager.heard()[0] is first and first == {"READY": "1"}
-    assert manager.wait("STATUS")["STATUS"] == "serving, redis up"
+    manager.wait("STATUS", "serving, redis up")
     assert not manager.count("WATCHDOG")
     redis.kill9()
     sidecar.wait_backend("redis", False)

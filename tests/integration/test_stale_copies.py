@@ -7,13 +7,13 @@ import pytest
 from processes import eventually
 
 TTL = 0.3
-STALE = 2.0
+STALE = 4.0
 
 
 @pytest.fixture
 def warm(redis, pgbouncer, start_sidecar):
     sidecar = start_sidecar(redis={"url": redis.url}, postgres={"url": pgbouncer.url},
-                            cache={"ttl": "300ms", "stale": "2s", "negative_ttl": "300ms"})
+                            cache={"ttl": "300ms", "stale": "4s", "negative_ttl": "300ms"})
     return sidecar
 
 
@@ -28,7 +28,7 @@ def test_a_stale_copy_is_served_and_says_so_with_its_age(warm, redis, postgres, 
     assert warm.get("plan:20") == plans.bytes(20)
     read_at = time.monotonic()
     take_down(redis, postgres, warm)
-    eventually(lambda: warm.rung("plan:20")[1] == "stale", 2)
+    eventually(lambda: warm.rung("plan:20")[1] == "stale")
     time.sleep(0.5)
     earliest = (time.monotonic() - read_at) * 1000
     value, rung, age = warm.rung("plan:20")
@@ -44,9 +44,15 @@ def test_past_the_stale_time_the_answer_is_free(warm, redis, postgres, plans):
     warm.get("plan:20")
     end = time.monotonic() + TTL * 1.1 + STALE
     take_down(redis, postgres, warm)
-    while time.monotonic() < asked_at + TTL * 0.9 + STALE - 0.3:
-        assert warm.get("plan:20") == plans.bytes(20)
+    served = 0
+    while True:
+        value = warm.get("plan:20")
+        if time.monotonic() > asked_at + TTL * 0.9 + STALE - 0.3:
+            break  # whatever it was: this one may have been late
+        assert value == plans.bytes(20)
+        served += 1
         time.sleep(0.02)
+    assert served > 0
     time.sleep(max(0.0, end - time.monotonic()) + 0.1)
     assert warm.rung("plan:20")[:2] == (plans.FREE.encode(), "free")
     assert warm.get("plan:20") == plans.FREE.encode()
