@@ -272,6 +272,7 @@ give_up(struct redis_link *link)
 	redis_conn_free(link->conn);
 	link->conn = NULL;
 	link->is_dirty = link->is_pinging = false;
+	link->send_us = 0; /* nobody flushes what is not dirty */
 	link->waiting_count = 0;
 	buf_free(&link->waiting);
 	event_del(&link->keepalive);

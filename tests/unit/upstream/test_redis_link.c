@@ -672,6 +672,23 @@ TEST(a_server_that_greets_and_hangs_up_is_not_asked_without_end)
 	fake_stop(&fake);
 }
 
+TEST(what_is_sent_after_a_break_is_not_timed_from_before_it)
+{
+	struct fake fake;
+
+	fake_start(&fake, only_greet);
+	open_link(fake.port, &patient);
+	CHECK(send_one(PING));
+	redis_link_close(link_);
+	CHECK(!redis_link_is_dirty(link_)); /* so nobody flushes it any more */
+	run_for(50);
+	int64_t now_us = clock_mono_us();
+	CHECK(send_one(PING));
+	CHECK(calls[1].call.sent_us >= now_us);
+	close_link();
+	fake_stop(&fake);
+}
+
 TEST(errors_about_the_command_are_no_sickness)
 {
 	CHECK_INT(redis_error_kind(SLICE("-LOADING x\r\n")), FAILURE_LOADING);
