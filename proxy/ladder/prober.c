@@ -44,6 +44,7 @@ struct prober {
 	struct replay replay;
 	int64_t *orphans;
 	size_t orphan_count, orphan_room;
+	size_t killing;         /* which one, in AWAIT_KILL; others may be added behind it */
 	int64_t grace_until_ms; /* 0: none */
 	int64_t retry_at_ms;    /* 0: none */
 	bool owes_grace;        /* the journal's file held keys: see count_grace() */
@@ -173,7 +174,8 @@ send_kill(struct prober *prober)
 	char id[24];
 	struct buf command = BUF_EMPTY;
 
-	snprintf(id, sizeof(id), "%" PRId64, prober->orphans[prober->orphan_count - 1]);
+	prober->killing = prober->orphan_count - 1;
+	snprintf(id, sizeof(id), "%" PRId64, prober->orphans[prober->killing]);
 	struct slice argv[] = { SLICE("CLIENT"), SLICE("KILL"), SLICE("ID"), slice_of(id) };
 	request_append(&command, argv, 4);
 	ask(prober, AWAIT_KILL, buf_slice(&command));
@@ -234,7 +236,7 @@ on_reply(struct redis_conn *conn, char type, struct slice reply, void *arg)
 	} else if (prober->state == AWAIT_INFO && redis_error_kind(reply) < 0) {
 		/* INFO is not ours to use; that it answers is enough. */
 	} else if (prober->state == AWAIT_KILL) {
-		prober->orphan_count--;
+		prober->orphans[prober->killing] = prober->orphans[--prober->orphan_count];
 		if (type == '-')
 			start_grace(prober, "CLIENT KILL is refused");
 	} else if (type == '-') {
