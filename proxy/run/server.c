@@ -253,14 +253,25 @@ on_reload_signal(evutil_socket_t signal, short what, void *arg)
 	notify_ready(server->notify);
 }
 
+/* Those that we catch: held back before there is somebody to take them, and
+ * from the end on, so that another one does not spoil the exit. */
+static void
+hold_signals(bool are_held)
+{
+	sigset_t ours;
+
+	sigemptyset(&ours);
+	sigaddset(&ours, SIGTERM);
+	sigaddset(&ours, SIGINT);
+	sigaddset(&ours, SIGHUP);
+	pthread_sigmask(are_held ? SIG_BLOCK : SIG_UNBLOCK, &ours, NULL);
+}
+
 static void
 catch_signals(struct server *server)
 {
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* a limit of the journal's size is no reason to die */
-	/* What libevent puts back at the end: another one does not spoil the exit. */
-	signal(SIGTERM, SIG_IGN);
-	signal(SIGINT, SIG_IGN);
 	server->signals[0] = evsignal_new(server->base, SIGTERM, on_stop_signal, server);
 	server->signals[1] = evsignal_new(server->base, SIGINT, on_stop_signal, server);
 	server->signals[2] = evsignal_new(server->base, SIGHUP, on_reload_signal, server);
@@ -396,6 +407,7 @@ server_run(struct settings *settings, const struct arguments *arguments)
 	    (enum log_format)settings->server.log_format);
 	hash_init();
 	outage_log_init(&server->outages);
+	hold_signals(true);
 	server->arguments = arguments;
 	server_add_rules(server, settings);
 	server->base = event_base_new();
@@ -406,7 +418,9 @@ server_run(struct settings *settings, const struct arguments *arguments)
 		    settings->listen.address, (int)settings->listen.port,
 		    server->census.worker_count);
 		notify_ready(server->notify);
+		hold_signals(false);
 		event_base_dispatch(server->base);
+		hold_signals(true);
 		code = 0;
 	} else {
 		fprintf(stderr, "%s\n", error);

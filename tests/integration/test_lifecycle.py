@@ -40,6 +40,27 @@ def test_who_cannot_wait_and_signals_again_and_again_spoils_nothing(sidecar):
         sidecar.start()
 
 
+def test_a_reload_that_is_asked_for_while_it_ends_spoils_nothing(sidecar):
+    for _ in range(5):
+        os.kill(sidecar.pid, signal.SIGTERM)
+        stop = time.monotonic() + 10
+        while sidecar.is_running() and time.monotonic() < stop:
+            os.kill(sidecar.pid, signal.SIGHUP)
+            time.sleep(0.0005)
+        assert sidecar.child.returncode == 0
+        sidecar.start()
+
+
+def test_signals_that_come_while_it_starts_wait_for_it(start_sidecar):
+    for _ in range(5):
+        sidecar = start_sidecar(wait=False)
+        eventually(lambda: sidecar.log_lines("no Redis is configured"), every=0.0002)
+        os.kill(sidecar.pid, signal.SIGHUP)
+        os.kill(sidecar.pid, signal.SIGTERM)
+        assert sidecar.wait(10) == 0
+        assert sidecar.log_lines("draining")
+
+
 def test_what_is_in_flight_is_answered_before_the_end(redis, proxy_for, start_sidecar):
     proxy = proxy_for(redis)
     sidecar = start_sidecar(redis={"url": proxy.url, "timeout": "50s"}, server={"drain": "60s"})
