@@ -154,25 +154,26 @@ resp_header(struct slice bytes, char *type, int64_t *number, size_t *header_len)
 	return slice_to_int64((struct slice){ bytes.at + 1, *header_len - 3 }, number);
 }
 
+const char resp_two_digits[] = "00010203040506070809101112131415161718192021222324"
+			       "25262728293031323334353637383940414243444546474849"
+			       "50515253545556575859606162636465666768697071727374"
+			       "75767778798081828384858687888990919293949596979899";
+
 void
 resp_append_header(struct buf *out, char type, uint64_t number)
 {
-	char text[24], *at = text + sizeof(text);
+	char *start = buf_reserve(out, RESP_FRAME_BYTES), *at = start;
 
-	*--at = '\n';
-	*--at = '\r';
-	do {
-		*--at = (char)('0' + number % 10);
-		number /= 10;
-	} while (number > 0);
-	*--at = type;
-	buf_append(out, at, (size_t)(text + sizeof(text) - at));
+	*at = type;
+	at = resp_put_number(at + 1, number);
+	memcpy(at, "\r\n", 2);
+	buf_added(out, (size_t)(at + 2 - start));
 }
 
 void
 resp_append_bulk(struct buf *out, struct slice bytes)
 {
-	buf_reserve(out, bytes.len + 32);
+	buf_reserve(out, bytes.len + RESP_FRAME_BYTES);
 	resp_append_header(out, '$', bytes.len);
 	buf_append_slice(out, bytes);
 	buf_append(out, "\r\n", 2);

@@ -2,6 +2,7 @@
  * See cache.h. cache_find() is for those who need the value, also a stale one:
  * climbs, EXPLAIN. Hits go past it, below: rows of keys straight into replies.
  */
+#include "base/resp.h"
 #include "store/cache_table.h"
 
 #define REFRESH_MIN_HITS 2 /* a key read once need not be kept warm */
@@ -115,48 +116,14 @@ cache_prefetch_entry(const struct cache *cache, struct cache_key *key)
 		__builtin_prefetch(at + i * LINE_BYTES);
 }
 
-static const char two_digits[] = "00010203040506070809101112131415161718192021222324"
-				 "25262728293031323334353637383940414243444546474849"
-				 "50515253545556575859606162636465666768697071727374"
-				 "75767778798081828384858687888990919293949596979899";
-
-static char *
-put_long_length(char *at, size_t len)
-{
-	char digits[20];
-	size_t count = 0;
-
-	for (; len > 0; len /= 10)
-		digits[count++] = (char)('0' + len % 10);
-	while (count > 0)
-		*at++ = digits[--count];
-	return at;
-}
-
-/* Decimal, as most lengths are written: without a loop. */
-static inline char *
-put_length(char *at, size_t len)
-{
-	if (len >= 1000)
-		return put_long_length(at, len);
-	if (len >= 100)
-		*at++ = (char)('0' + len / 100);
-	if (len < 10) {
-		*at = (char)('0' + len);
-		return at + 1;
-	}
-	memcpy(at, two_digits + len % 100 * 2, 2);
-	return at + 2;
-}
-
-/* "$<len>\r\n<bytes>\r\n", without printf. */
+/* resp_append_bulk() of bytes that are there, in place: it is most of a hit. */
 static inline void
 append_bulk(struct buf *out, struct slice bytes)
 {
-	char *start = buf_reserve(out, bytes.len + 32), *at = start;
+	char *start = buf_reserve(out, bytes.len + RESP_FRAME_BYTES), *at = start;
 
 	*at = '$';
-	at = put_length(at + 1, bytes.len);
+	at = resp_put_number(at + 1, bytes.len);
 	memcpy(at, "\r\n", 2);
 	memcpy(at + 2, bytes.at, bytes.len);
 	at += 2 + bytes.len;

@@ -296,6 +296,32 @@ TEST(a_header_without_a_number_or_an_end_is_none)
 		CHECK(!resp_header(slice_of(wrong[i]), &type, &number, &len));
 }
 
+TEST(a_header_is_what_printf_would_write)
+{
+	static const uint64_t numbers[] = { 0, 7, 9, 10, 11, 99, 100, 101, 110, 999, 1000, 1001,
+		4096, 99999, UINT32_MAX, INT64_MAX, UINT64_MAX };
+
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+		struct buf out = BUF_EMPTY;
+		char wanted[32];
+		int len = snprintf(wanted, sizeof(wanted), "*%" PRIu64 "\r\n", numbers[i]);
+		CHECK(len <= RESP_FRAME_BYTES);
+		resp_append_header(&out, '*', numbers[i]);
+		CHECK(slice_equal(buf_slice(&out), slice_of(wanted)));
+		buf_free(&out);
+	}
+}
+
+TEST(a_bulk_string_is_its_length_and_its_bytes)
+{
+	struct buf out = BUF_EMPTY;
+
+	resp_append_bulk(&out, SLICE("hello"));
+	resp_append_bulk(&out, SLICE_NONE);
+	CHECK(slice_equal(buf_slice(&out), SLICE("$5\r\nhello\r\n$0\r\n\r\n")));
+	buf_free(&out);
+}
+
 /* ---- at random ---- */
 
 static unsigned
