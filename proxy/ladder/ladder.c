@@ -345,19 +345,26 @@ order_of(const struct ladder_context *context, const struct question *question)
 	};
 }
 
+static bool
+try_memory(struct ladder_context *context, const struct flight_order *order, struct answer *answer)
+{
+	bool should_refresh;
+
+	if (!find_fresh(context, order, answer, &should_refresh))
+		return false;
+	ladder_count_hits(context, 1);
+	if (should_refresh)
+		refresh_early(context, order);
+	return true;
+}
+
 bool
 ladder_try_memory(struct ladder_context *context, const struct question *question,
     struct answer *answer)
 {
 	struct flight_order order = order_of(context, question);
-	bool should_refresh;
 
-	if (!find_fresh(context, &order, answer, &should_refresh))
-		return false;
-	ladder_count_hits(context, 1);
-	if (should_refresh)
-		refresh_early(context, &order);
-	return true;
+	return try_memory(context, &order, answer);
 }
 
 void
@@ -368,17 +375,15 @@ ladder_refresh(struct ladder_context *context, const struct question *question)
 	refresh_early(context, &order);
 }
 
-bool
-ladder_ask_backends(struct ladder_context *context, const struct question *question,
+static bool
+ask_backends(struct ladder_context *context, const struct flight_order *order,
     struct answer *answer, ladder_answered_fn answered, void *arg)
 {
-	struct flight_order order = order_of(context, question);
-
-	if (order.may_keep)
+	if (order->may_keep)
 		counter_add(&context->metrics->misses, 1);
 
-	struct climb *climb = climb_new(context, &order, answered, arg);
-	if (order.map != NULL) {
+	struct climb *climb = climb_new(context, order, answered, arg);
+	if (order->map != NULL) {
 		climb->ladder_due.on_due = on_ladder_due;
 		deadlines_add(context->deadlines, &climb->ladder_due,
 		    clock_mono_ms() + climb->rules->settings->ladder.deadline_ms);
@@ -393,11 +398,22 @@ ladder_ask_backends(struct ladder_context *context, const struct question *quest
 }
 
 bool
+ladder_ask_backends(struct ladder_context *context, const struct question *question,
+    struct answer *answer, ladder_answered_fn answered, void *arg)
+{
+	struct flight_order order = order_of(context, question);
+
+	return ask_backends(context, &order, answer, answered, arg);
+}
+
+bool
 ladder_ask(struct ladder_context *context, const struct question *question, struct answer *answer,
     ladder_answered_fn answered, void *arg)
 {
-	return ladder_try_memory(context, question, answer) ||
-	    ladder_ask_backends(context, question, answer, answered, arg);
+	struct flight_order order = order_of(context, question);
+
+	return try_memory(context, &order, answer) ||
+	    ask_backends(context, &order, answer, answered, arg);
 }
 
 bool
