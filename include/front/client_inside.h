@@ -191,11 +191,21 @@ void client_mark_dirty(struct client *client);
 struct buf *client_own_out(struct client *client);
 bool client_owes_bytes(const struct client *client);
 bool client_owes_too_much(const struct client *client);
+/* Sends the shared buffer; the socket's leftovers become the client's own.
+ * False: the client is gone. */
+MUST_CHECK bool client_send_shared(struct client *client);
+/* The same for a reply to a client at rest that is owed nothing else; it may
+ * be gone then. */
+void client_send_fresh(struct client *client, struct slice reply);
+/* Of what has been sent, or will not be. */
+void front_empty_out(struct front *front);
 /* Waits for something that may never come. */
 bool client_is_endless(const struct client *client);
 /* Everything that can be sent has been tried: what now? May free the client. */
 void client_settle(struct client *client);
 void client_flush(struct client *client);
+
+/* ---- client_slots.c ---- */
 void slot_account(struct slot *slot);
 void slot_free(struct front *front, struct slot *slot);
 
@@ -205,13 +215,9 @@ void client_on_event(evutil_socket_t fd, short what, void *arg);
 void client_handle_received(struct client *client);
 /* Handles what has just come. */
 void client_handle_fresh(struct client *client, struct slice bytes);
-/* Sends the shared buffer; the socket's leftovers become the client's own.
- * False: the client is gone. */
-MUST_CHECK bool client_send_shared(struct client *client);
-/* The same for a reply to a client at rest that is owed nothing else; it may
- * be gone then. */
-void client_send_fresh(struct client *client, struct slice reply);
-void front_empty_out(struct front *front);
+/* Takes what the socket holds now; false: the connection is gone, or has never
+ * come about. */
+MUST_CHECK bool client_receive_all(struct client *client);
 /* Nothing has changed that the event loop has to know: it is read, and that
  * is all. */
 static inline bool
@@ -230,8 +236,5 @@ void front_count_batches(struct front *front, int64_t batches, int64_t hits);
 MUST_CHECK bool hits_take_lone(struct client *client, struct slice bytes);
 void hits_answer_lone(struct front *front);
 void hits_forget_lone(struct client *client);
-/* Takes what the socket holds now; false: the connection is gone, or has never
- * come about. */
-MUST_CHECK bool client_receive_all(struct client *client);
 
 #endif

@@ -1,6 +1,5 @@
 /* What clients send: bytes to commands, batch by batch. */
 #include <errno.h>
-#include <stddef.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -11,8 +10,6 @@
 #include "wire/reply.h"
 
 #define LOG_EVERY_MS 10000
-
-#define OUT_KEPT_MS 1000
 
 #define CLOCKED_HITS 64  /* a batch of so many is worth a look at the clock, */
 #define CLOCKED_EVERY 16 /* and else one in so many */
@@ -98,87 +95,6 @@ handle_commands(struct client *client, struct slice bytes, struct request_progre
 		pause_who_owes_too_much(client);
 	}
 	return at;
-}
-
-static void
-on_out_unused(struct deadline *deadline)
-{
-	struct front *front =
-	    (struct front *)((char *)deadline - offsetof(struct front, out_unused));
-
-	buf_reset(&front->out);
-}
-
-/* A large block is kept for the next batches: giving it back each time costs
- * more than filling it. An idle worker holds none. */
-void
-front_empty_out(struct front *front)
-{
-	front->out.start = front->out.end = 0;
-	if (front->out.size <= BUF_KEEP_BYTES || front->out_unused.due_ms != 0)
-		return;
-	front->out_unused.on_due = on_out_unused;
-	deadlines_add(front->ladder->deadlines, &front->out_unused,
-	    front_now_ms(front) + OUT_KEPT_MS);
-}
-
-/* Behind what waits already, between large values, or when the socket did not
- * take all. */
-MUST_CHECK static bool
-send_slowly(struct client *client)
-{
-	struct front *front = client->front;
-	bool is_alive =
-	    client_out_len(client) > 0 || client_send_output(client, &front->out, &front->inserts);
-
-	if (is_alive && front_out_len(front) > 0) {
-		struct buf *own = client_own_out(client);
-		inserts_move(&client->unfinished->inserts, own, &front->inserts, &front->out);
-	}
-	if (front->inserts.count > 0)
-		inserts_free(&front->inserts);
-	front_empty_out(front);
-	return is_alive;
-}
-
-bool
-client_send_shared(struct client *client)
-{
-	struct front *front = client->front;
-	struct slice out = buf_slice(&front->out);
-
-	if (out.len == 0)
-		return true;
-	if (front->inserts.count > 0 || client_out_len(client) > 0)
-		return send_slowly(client);
-	ssize_t n = stream_send(client->fd, client->tls, out);
-	if (n == (ssize_t)out.len) {
-		front_empty_out(front);
-		return true;
-	}
-	if (n < 0 && errno != EAGAIN && errno != EINTR) {
-		client_close(client);
-		front_empty_out(front);
-		return false;
-	}
-	front->out.start += n > 0 ? (size_t)n : 0;
-	return send_slowly(client);
-}
-
-void
-client_send_fresh(struct client *client, struct slice reply)
-{
-	ssize_t n = socket_send(client->fd, reply.at, reply.len);
-	size_t sent = n > 0 ? (size_t)n : 0;
-
-	if (sent == reply.len)
-		return;
-	if (n < 0 && errno != EAGAIN && errno != EINTR) {
-		client_close(client);
-		return;
-	}
-	buf_append(client_own_out(client), reply.at + sent, reply.len - sent);
-	client_settle(client);
 }
 
 /* Each hit took at most as long as its batch; the clock is asked behind large

@@ -1,20 +1,26 @@
 /*
- * What clients are sent: replies in the order of commands, as far as the
- * socket takes them; and what follows when it has taken all, or does not.
+ * What clients are sent, as far as the socket takes it; and what follows when
+ * it has taken all, or does not.
+ *
+ *   now             replies to the batch at hand, in the shared buffer
+ *   when the turn   what came for those who had to wait: front_flush()
+ *   ends
+ *
+ * The rest is the client's own, until its socket takes more.
  */
 #include <assert.h>
 #include <errno.h>
-#include <stdlib.h>
+#include <stddef.h>
 
 #include "base/alloc.h"
 #include "front/client_inside.h"
 #include "front/session.h"
 
-#define RELAY_MOST_BYTES 16384 /* of a reply that is not copied once more */
+#define OUT_KEPT_MS 1000
 #define RELAY_KEPT_BYTES (256 * 1024)
 #define LINGER_MS 2000 /* for a client to hang up, once it has all it is owed */
 
-/* ---- sending ---- */
+/* ---- to the socket ---- */
 
 /* False: the connection is gone, and so is the client. */
 bool
@@ -54,6 +60,8 @@ client_send_output(struct client *client, struct buf *out, struct inserts *inser
 	return is_alive;
 }
 
+/* ---- what waits ---- */
+
 void
 client_mark_dirty(struct client *client)
 {
@@ -69,7 +77,7 @@ client_mark_dirty(struct client *client)
 	client->dirty_place = (uint32_t)front->dirty_count;
 }
 
-static struct slice
+static inline struct slice
 relayed_to(const struct client *client)
 {
 	const struct front *front = client->front;
@@ -121,6 +129,91 @@ client_owes_too_much(const struct client *client)
 		session_unsent(client->redis) > (size_t)settings->listen.output_limit);
 }
 
+/* ---- the batch at hand ---- */
+
+static void
+on_out_unused(struct deadline *deadline)
+{
+	struct front *front =
+	    (struct front *)((char *)deadline - offsetof(struct front, out_unused));
+
+	buf_reset(&front->out);
+}
+
+/* A large block is kept for the next batches: giving it back each time costs
+ * more than filling it. An idle worker holds none. */
+void
+front_empty_out(struct front *front)
+{
+	front->out.start = front->out.end = 0;
+	if (front->out.size <= BUF_KEEP_BYTES || front->out_unused.due_ms != 0)
+		return;
+	front->out_unused.on_due = on_out_unused;
+	deadlines_add(front->ladder->deadlines, &front->out_unused,
+	    front_now_ms(front) + OUT_KEPT_MS);
+}
+
+/* Behind what waits already, between large values, or when the socket did not
+ * take all. */
+MUST_CHECK static bool
+send_slowly(struct client *client)
+{
+	struct front *front = client->front;
+	bool is_alive =
+	    client_out_len(client) > 0 || client_send_output(client, &front->out, &front->inserts);
+
+	if (is_alive && front_out_len(front) > 0) {
+		struct buf *own = client_own_out(client);
+		inserts_move(&client->unfinished->inserts, own, &front->inserts, &front->out);
+	}
+	if (front->inserts.count > 0)
+		inserts_free(&front->inserts);
+	front_empty_out(front);
+	return is_alive;
+}
+
+bool
+client_send_shared(struct client *client)
+{
+	struct front *front = client->front;
+	struct slice out = buf_slice(&front->out);
+
+	if (out.len == 0)
+		return true;
+	if (front->inserts.count > 0 || client_out_len(client) > 0)
+		return send_slowly(client);
+	ssize_t n = stream_send(client->fd, client->tls, out);
+	if (n == (ssize_t)out.len) {
+		front_empty_out(front);
+		return true;
+	}
+	if (n < 0 && errno != EAGAIN && errno != EINTR) {
+		client_close(client);
+		front_empty_out(front);
+		return false;
+	}
+	front->out.start += n > 0 ? (size_t)n : 0;
+	return send_slowly(client);
+}
+
+void
+client_send_fresh(struct client *client, struct slice reply)
+{
+	ssize_t n = socket_send(client->fd, reply.at, reply.len);
+	size_t sent = n > 0 ? (size_t)n : 0;
+
+	if (sent == reply.len)
+		return;
+	if (n < 0 && errno != EAGAIN && errno != EINTR) {
+		client_close(client);
+		return;
+	}
+	buf_append(client_own_out(client), reply.at + sent, reply.len - sent);
+	client_settle(client);
+}
+
+/* ---- and then? ---- */
+
 static bool
 may_go_on(const struct client *client)
 {
@@ -134,7 +227,6 @@ client_is_endless(const struct client *client)
 	return client->redis != NULL && session_may_never_end(client->redis);
 }
 
-/* Everything that can be sent has been tried: what now? May free the client. */
 void
 client_settle(struct client *client)
 {
@@ -169,6 +261,15 @@ client_settle(struct client *client)
 		(client->state == CLIENT_PAUSED && client_is_endless(client) ? EV_CLOSED : 0)));
 	client_put_away(client);
 }
+
+void
+client_finish(struct client *client)
+{
+	if (client->state < CLIENT_FINISHING)
+		client_enter(client, CLIENT_FINISHING);
+}
+
+/* ---- when the turn ends ---- */
 
 /* What this turn has brought, when nothing older waits. False: it is gone. */
 static bool
@@ -225,208 +326,8 @@ front_flush(struct front *front)
 	front->turn_us = front->turn_batches = 0;
 }
 
-/* ---- replies ---- */
-
-struct slot *
-slot_new(struct client *client)
-{
-	struct slot *slot = pool_take(client->front->slots, sizeof(*slot));
-
-	*slot = (struct slot){
-		.client = client,
-		.resp = client->session.resp,
-		/* Until it is answered, a copy of the command waits somewhere. */
-		.counted = client->front->parser.len,
-		.is_mute = client_is_mute(client),
-	};
-	client->slot_bytes += slot->counted;
-	slot->next = client->last != NULL ? client->last->next : slot;
-	if (client->last != NULL)
-		client->last->next = slot;
-	client->last = slot;
-	client->slot_count++;
-	return slot;
-}
-
-struct buf *
-slot_out(struct slot *slot)
-{
-	return &slot->out;
-}
-
-int
-slot_resp(const struct slot *slot)
-{
-	return slot->resp;
-}
-
-void
-slot_free(struct front *front, struct slot *slot)
-{
-	if (slot->out.at != NULL)
-		buf_free(&slot->out);
-	pool_give(front->slots, slot, sizeof(*slot));
-}
-
-static void
-account(struct slot *slot, size_t reply_bytes)
-{
-	struct client *client = slot->client;
-
-	client->slot_bytes += reply_bytes - slot->counted;
-	size_t average = ((size_t)client->reply_bytes * 7 + reply_bytes) / 8;
-	client->reply_bytes = average < UINT32_MAX ? (uint32_t)average : UINT32_MAX;
-	slot->counted = reply_bytes;
-}
-
-/* Counts what a slot's reply holds, now that no more is coming. */
-void
-slot_account(struct slot *slot)
-{
-	account(slot, buf_len(&slot->out));
-}
-
-/* The first of the row leaves it. */
-static void
-take_first_slot(struct client *client)
-{
-	struct slot *slot = client->last->next;
-
-	client->last->next = slot->next;
-	if (client->last == slot)
-		client->last = NULL;
-	client->slot_count--;
-	client->slot_bytes -= slot->counted;
-	slot_free(client->front, slot);
-}
-
-/* To be sent behind all else when the turn ends. */
-static void
-relay(struct client *client, struct slice reply)
-{
-	struct buf *all = &client->front->relay;
-
-	client_mark_dirty(client);
-	struct dirty *dirty = &client->front->dirty[client->dirty_place - 1];
-	bool is_in_a_row = dirty->relayed == 0 || dirty->relayed_at + dirty->relayed == all->end;
-	bool has_own = client_out_len(client) > dirty->relayed;
-	if (has_own || !is_in_a_row || reply.len > RELAY_MOST_BYTES) {
-		buf_append_slice(client_own_out(client), reply);
-		return;
-	}
-	if (dirty->relayed == 0)
-		dirty->relayed_at = all->end;
-	dirty->relayed += reply.len;
-	buf_append_slice(all, reply);
-}
-
-/* Moves the replies that are at the head of the row and known to the client:
- * behind those of this batch that wait in the shared buffer, if there are. */
-static void
-take_done_slots(struct client *client)
-{
-	struct front *front = client->front;
-
-	while (client->last != NULL && client->last->next->is_done) {
-		const struct slot *slot = client->last->next;
-		if (!slot->is_mute && front->handling == client)
-			buf_append_slice(&front->out, buf_slice(&slot->out));
-		else if (!slot->is_mute)
-			relay(client, buf_slice(&slot->out));
-		take_first_slot(client);
-	}
-}
-
-void
-slot_done(struct slot *slot)
-{
-	struct client *client = slot->client;
-
-	slot->is_done = true;
-	if (client == NULL) {
-		buf_free(&slot->out);
-		free(slot); /* its pool may have gone as well */
-		return;
-	}
-	slot_account(slot);
-	if (client->last->next == slot) {
-		take_done_slots(client);
-		client_mark_dirty(client);
-	}
-}
-
-void
-slot_reply(struct slot *slot, struct slice reply)
-{
-	struct client *client = slot->client;
-
-	if (client == NULL || client->last->next != slot || client->front->handling == client) {
-		buf_append_slice(&slot->out, reply);
-		slot_done(slot);
-		return;
-	}
-	account(slot, reply.len);
-	client_mark_dirty(client);
-	if (!slot->is_mute)
-		relay(client, reply);
-	take_first_slot(client);
-	take_done_slots(client);
-}
-
-struct buf *
-slot_draft(struct slot *slot)
-{
-	if (slot->client == NULL)
-		return &slot->out;
-	buf_reset(&slot->client->front->draft);
-	return &slot->client->front->draft;
-}
-
-void
-slot_reply_draft(struct slot *slot)
-{
-	if (slot->client == NULL)
-		slot_done(slot);
-	else
-		slot_reply(slot, buf_slice(&slot->client->front->draft));
-}
-
-struct buf *
-client_stream(struct client *client)
-{
-	/* A session begins when nothing is owed, and is sent nothing while slots
-	 * wait: all that comes then are pushes, which belong to no place. */
-	return client_own_out(client);
-}
-
 void
 client_wake(struct client *client)
 {
 	client_mark_dirty(client);
-}
-
-struct buf *
-client_reply(struct client *client)
-{
-	if (client_is_mute(client)) {
-		buf_reset(&client->front->nowhere);
-		return &client->front->nowhere;
-	}
-	if (client->last == NULL)
-		return client->front->handling == client ? &client->front->out
-							 : client_own_out(client);
-	/* A reply that is known behind one that is not. What is written into it
-	 * counts when the command has been handled: see handle_command(). */
-	if (!client->last->is_done || client->last->is_mute) {
-		struct slot *slot = slot_new(client);
-		slot->is_done = true;
-	}
-	return &client->last->out;
-}
-
-void
-client_finish(struct client *client)
-{
-	if (client->state < CLIENT_FINISHING)
-		client_enter(client, CLIENT_FINISHING);
 }
