@@ -150,16 +150,11 @@ is_same_value(const struct entry *held, const struct cache_value *value)
 
 /* What memory holds where a value is to go; NULL: nothing. Lock held. */
 static const struct entry *
-find_held(const struct shard *shard, struct slice key, struct slice variant, uint64_t hash,
-    struct cache_value *known)
+find_held(const struct shard *shard, struct slice key, struct slice variant, uint64_t hash)
 {
 	uint32_t place = shard_find(shard, key, variant, hash);
 
-	if (place == NOWHERE)
-		return NULL;
-	const struct entry *held = entry_at(shard, place);
-	entry_read(&shard->spans, held, known);
-	return held;
+	return place != NOWHERE ? entry_at(shard, place) : NULL;
 }
 
 /* The answer has reached a client by now, so what says otherwise goes, where
@@ -170,10 +165,11 @@ drop_contradiction(struct cache *cache, struct shard *shard, struct slice key, s
     uint64_t hash, bool is_held, const struct cache_value *value)
 {
 	struct cache_value known;
-	const struct entry *held = find_held(shard, key, variant, hash, &known);
+	const struct entry *held = find_held(shard, key, variant, hash);
 
 	if (held == NULL || is_same_value(held, value))
 		return;
+	entry_read(&shard->spans, held, &known);
 	bool is_fresh = known.fresh_until_ms > value->filled_ms;
 	if (is_fresh ? is_held : known.source != CACHE_FROM_WRITE)
 		drop(cache, shard, key, hash);
@@ -185,11 +181,9 @@ static bool
 is_alone(const struct cache *cache, struct shard *shard, struct slice key, struct slice variant,
     uint64_t hash, const struct cache_lease *lease, const struct cache_value *value)
 {
-	struct cache_value known;
-
 	if (lease->fills == shard_lease(cache, shard, hash)->fills)
 		return true;
-	const struct entry *held = find_held(shard, key, variant, hash, &known);
+	const struct entry *held = find_held(shard, key, variant, hash);
 	return held == NULL || is_same_value(held, value);
 }
 
@@ -198,12 +192,12 @@ keep_exact_validity(const struct shard *shard, const struct entry *old, struct c
 {
 	struct cache_value known;
 
+	if (value->is_validity_exact || value->bytes == NULL || !old->is_validity_exact ||
+	    !is_same_value(old, value))
+		return;
 	entry_read(&shard->spans, old, &known);
-	if (!value->is_validity_exact && known.is_validity_exact && value->bytes != NULL &&
-	    is_same_value(old, value)) {
-		value->valid_until_ms = known.valid_until_ms;
-		value->is_validity_exact = true;
-	}
+	value->valid_until_ms = known.valid_until_ms;
+	value->is_validity_exact = true;
 }
 
 static bool
