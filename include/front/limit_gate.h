@@ -35,8 +35,8 @@ enum limit_verdict limit_gate_of_command(struct client *client, const struct req
 void limit_gate_done(struct client *client);
 
 /* True when the error is written. `map` NULL: not mapped;
- * key_hash is the key's cache_hash(). The first is about
- * a GET that has not been through limit_gate_of_peer(). */
+ * key_hash is the key's cache_hash(). The first is about a remote peer's GET
+ * that has not been through limit_gate_of_peer(). */
 MUST_CHECK bool limit_gate_refuses_get(struct client *client, const struct map *map,
     struct slice id, uint64_t key_hash);
 MUST_CHECK bool limit_gate_refuses_key(struct client *client, const struct map *map,

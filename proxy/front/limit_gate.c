@@ -132,7 +132,7 @@ bool
 limit_gate_refuses_get(struct client *client, const struct map *map, struct slice id,
     uint64_t key_hash)
 {
-	return (!client->peer.is_local && limit_gate_of_peer(client) != LIMIT_PASSES) ||
+	return limit_gate_of_peer(client) != LIMIT_PASSES ||
 	    limit_gate_refuses_key(client, map, id, key_hash);
 }
 
