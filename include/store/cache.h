@@ -135,8 +135,10 @@ cache_key(struct slice key)
 /*
  * Hints, without effect but on speed; neither waits for a lock. The first has
  * the place in the table brought near, the second reads that place and has
- * the entry brought near: call it when some other work was done since the
- * first, for other keys for example.
+ * the entry brought near, and notes where in the key: call it when some other
+ * work was done since the first, for other keys for example. The first needs
+ * no more than the hash, which its caller has at hand: given the key it would
+ * read that back from memory.
  */
 void cache_prefetch(const struct cache *cache, uint64_t hash);
 void cache_prefetch_entry(const struct cache *cache, struct cache_key *key);
