@@ -173,7 +173,7 @@ void settings_keep(struct settings *settings, const struct settings *in_force,
 void settings_compare(const struct settings *before, const struct settings *after,
     void (*changed)(const char *name, bool takes_effect, void *arg), void *arg);
 
-/* The table of all keys in markdown, for the README. */
+/* The table of all keys in markdown, for the man page. */
 void settings_print_reference(FILE *out);
 
 /* The name of an enum value as sidecar.ini spells it. */

@@ -1,5 +1,5 @@
 /*
- * Settings for people: --print-config, the reference in the README, and what
+ * Settings for people: --print-config, the reference in sidecar.ini(5), and what
  * a reload has changed.
  */
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /*
  * See settings_table.h. The order of the rows is the order of sidecar.ini, of
- * --print-config and of the reference in the README.
+ * --print-config and of sidecar.ini(5).
  */
 #include "base/settings_table.h"
 

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""The rollout of MISSION's product: 10k, 50k, 100k, 200k and 300k users, each phase with more clients.
+"""The rollout of a growing product: 10k, 50k, 100k, 200k and 300k users, each phase with more clients.
 
     rollout.py [PHASE...]           of 1 to 5
 

@@ -210,7 +210,7 @@ class Postgres(Process):
 
 
 class PgBouncer(Process):
-    """PgBouncer in transaction mode, as in the world that MISSION.md tells of."""
+    """PgBouncer in transaction mode, as a hosted Postgres has it in front."""
 
     def __init__(self, session, postgres, upstream_port=None, certificate=None):
         super().__init__(session, "pgbouncer", user="postgres")

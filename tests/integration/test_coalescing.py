@@ -7,7 +7,7 @@ from processes import eventually
 
 CLIENTS = 200
 IDS = 10_000
-# As far as the database of MISSION.md is away: 10 ms.
+# As far as a database in another building is away: 10 ms.
 DISTANCE = 0.010
 THREADS = 2
 

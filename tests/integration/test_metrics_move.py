@@ -1,4 +1,4 @@
-"""Each metric of the contract moves when what it counts happens."""
+"""Each metric moves when what it counts happens."""
 
 import pytest
 
