@@ -5,9 +5,10 @@
 #include "run/preflight.h"
 #include "run/server.h"
 
-/* Also what the settings name: certificates, keys, URLs. */
+/* Also what the settings name: certificates, keys, URLs. Silent behind --print-config,
+ * whose output is a file of settings. */
 static int
-check(const struct settings *settings)
+check(const struct settings *settings, bool is_silent)
 {
 	char error[SETTINGS_ERROR_SIZE];
 	struct preflight preflight;
@@ -17,6 +18,8 @@ check(const struct settings *settings)
 		return EXIT_BAD_USAGE;
 	}
 	preflight_drop(&preflight);
+	if (!is_silent)
+		puts("sidecar: the settings are good");
 	return 0;
 }
 
@@ -36,7 +39,7 @@ act(const struct arguments *arguments)
 		return server_run(settings, arguments);
 	if (arguments->wants_print)
 		settings_print(settings, stdout);
-	int code = arguments->wants_check ? check(settings) : 0;
+	int code = arguments->wants_check ? check(settings, arguments->wants_print) : 0;
 	settings_free(settings);
 	return code;
 }

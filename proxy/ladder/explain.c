@@ -4,6 +4,20 @@
 
 #include "base/clock.h"
 
+/* Nobody is asked. Redis is up and yet not asked for a key of the journal. */
+static const char *
+why_the_end(bool is_redis_up, bool has_copy, bool is_mapped)
+{
+	if (is_redis_up)
+		return has_copy
+		    ? "the copy in redis is older than a write here; memory holds a stale copy"
+		    : "the copy in redis is older than a write here; memory holds none";
+	if (has_copy)
+		return "no backend can answer; memory holds a stale copy";
+	return is_mapped ? "no backend can answer, and memory holds no copy"
+			 : "redis is down, memory holds no copy, and no map has this key";
+}
+
 enum rung
 ladder_would_answer(struct ladder_context *context, const struct question *question,
     const char **why)
@@ -23,8 +37,10 @@ ladder_would_answer(struct ladder_context *context, const struct question *quest
 		return RUNG_MEMORY;
 	}
 	if (backends_may_ask_redis(context->backends, question->key)) {
-		*why = map != NULL ? "redis is up; what it does not hold, postgres is asked for"
-				   : "redis is up";
+		*why = map == NULL ? "redis is up"
+		    : backends_postgres_allows(context->backends)
+		    ? "redis is up; what it does not hold, postgres is asked for"
+		    : "redis is up; what it does not hold, postgres cannot be asked for";
 		return RUNG_REDIS;
 	}
 	if (map != NULL && backends_postgres_allows(context->backends)) {
@@ -33,11 +49,7 @@ ladder_would_answer(struct ladder_context *context, const struct question *quest
 		    : "redis is down; postgres is up";
 		return RUNG_POSTGRES;
 	}
-	if (found == CACHE_STALE) {
-		*why = "no backend can answer; memory holds a stale copy";
-		return RUNG_STALE;
-	}
-	*why = map != NULL ? "no backend can answer, and memory holds no copy"
-			   : "redis is down, memory holds no copy, and no map has this key";
-	return map != NULL ? RUNG_FREE : RUNG_ERROR;
+	*why = why_the_end(backends_redis_allows(context->backends), found == CACHE_STALE,
+	    map != NULL);
+	return found == CACHE_STALE ? RUNG_STALE : map != NULL ? RUNG_FREE : RUNG_ERROR;
 }

@@ -88,7 +88,7 @@ count_grace(struct prober *prober, int64_t now_ms)
 		return;
 	prober->owes_grace = false;
 	prober->grace_until_ms = now_ms + GRACE_MS;
-	log_info("journal: keys of an earlier run are read from postgres for %d s",
+	log_info("journal: keys of an earlier run are not read from redis for %d s",
 	    GRACE_MS / 1000);
 }
 

@@ -71,6 +71,14 @@ def test_a_good_file_passes_the_check(run):
     run.write("[cache]\nttl = 5s\n")
     result = run("--check")
     assert result.returncode == 0, result.stderr
+    assert result.stdout == "sidecar: the settings are good\n"
+
+
+def test_what_is_printed_and_checked_is_a_file_of_settings(run):
+    run.write("[cache]\nttl = 5s\n")
+    both = run("--check", "--print-config")
+    assert both.returncode == 0, both.stderr
+    assert both.stdout == run("--print-config").stdout
 
 
 def test_the_shipped_file_passes_and_says_what_the_defaults_are(run):

@@ -69,6 +69,13 @@ def test_explain_tells_which_rung_would_answer_and_why(sidecar, plans):
     assert sidecar.metric("sidecar_answers_total") == 1, "explaining is not answering"
 
 
+def test_explain_says_when_postgres_cannot_be_asked(sidecar):
+    assert sidecar.explain("plan:21")["why"].endswith("postgres is asked for")
+    sidecar.call("SIDECAR", "BREAKER", "postgres", "OPEN")
+    told = sidecar.explain("plan:21")
+    assert told["rung"] == "redis" and told["why"].endswith("postgres cannot be asked for")
+
+
 def test_explain_of_an_unmapped_key(sidecar):
     told = sidecar.explain("other")
     assert told["rung"] == "redis"

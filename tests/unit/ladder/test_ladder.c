@@ -407,6 +407,8 @@ TEST(what_memory_lacks_of_many_leaves_as_one_command)
 
 /* ---- explaining ---- */
 
+static const char *said_why;
+
 static enum rung
 would(const char *key)
 {
@@ -415,6 +417,7 @@ would(const char *key)
 	enum rung rung = ladder_would_answer(&world.context, &question, &why);
 
 	CHECK(why != NULL && why[0] != '\0');
+	said_why = why;
 	return rung;
 }
 
@@ -425,6 +428,11 @@ TEST(what_would_answer_is_what_answers)
 	CHECK_INT(would("profile:1"), RUNG_REDIS);
 	CHECK(journal_add(world.backends.journal, SLICE("profile:1")));
 	CHECK_INT(would("profile:1"), RUNG_FREE);
+	CHECK_TEXT(said_why, "the copy in redis is older than a write here; memory holds none");
+	remember("profile:1", "v", false);
+	CHECK_INT(would("profile:1"), RUNG_STALE);
+	CHECK_TEXT(said_why,
+	    "the copy in redis is older than a write here; memory holds a stale copy");
 	remember("k", "v", true);
 	CHECK_INT(would("k"), RUNG_MEMORY);
 	redis_goes_down();
