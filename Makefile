@@ -78,7 +78,7 @@ test:
 	@$(MAKE) --no-print-directory -j2 $(BINARY) unit
 	@tests/run
 
-## check: format, floors, and unit tests without servers: seconds
+## check: format, floors, lint, and unit tests without servers: seconds
 check:
 	@deploy/deps.sh test
 	@tests/check/format
@@ -187,9 +187,11 @@ uninstall:
 	rm -f $(INSTALLED:%=$(PLACE)/%)
 	-rmdir $(PLACE)/share/sidecar
 
+## clean: takes away what was built, but not var/
 clean:
 	rm -rf $(BUILD) build-* $(BINARY)
 
 ## help: this list
 help:
+	@echo 'make: builds ./sidecar; make V=1 shows the commands'
 	@sed -n 's/^## /make /p' Makefile
