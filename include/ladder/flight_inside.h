@@ -30,6 +30,7 @@ struct flight {
 	/* Redis: the question it is part of, and that about the key's ttl. */
 	struct ask *ask;
 	struct redis_call ttl_call;
+	int64_t ttl_asked_ms;
 	bool awaits_ttl;
 	struct fetched landed; /* kept until the ttl is known */
 

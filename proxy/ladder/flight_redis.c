@@ -126,6 +126,7 @@ ask_ttl(struct flight *flight)
 	buf_reset(command);
 	request_append(command, argv, 2);
 	flight->ttl_call.done = on_ttl;
+	flight->ttl_asked_ms = clock_mono_ms();
 	flight->awaits_ttl = links_send(flight->flights->context->links, flight->link,
 	    buf_slice(command), &flight->ttl_call);
 	if (!flight->awaits_ttl)
@@ -340,9 +341,11 @@ on_ttl(struct redis_call *call, enum call_result result, struct slice reply)
 		flight->may_keep = false;
 		return;
 	}
-	/* -1: somebody put it there without a ttl, and means it. -2: gone. */
+	/* -1: somebody put it there without a ttl, and means it. -2: gone.
+	 * The rest counts from the question: the answer may have been under way for long. */
 	if (is_known && ttl_ms != -2 && flight->landed.bytes != NULL) {
-		flight->landed.valid_until_ms = ttl_ms >= 0 ? clock_mono_ms() + ttl_ms : TIME_NEVER;
+		flight->landed.valid_until_ms =
+		    ttl_ms >= 0 ? flight->ttl_asked_ms + ttl_ms : TIME_NEVER;
 		flight->landed.is_validity_exact = false;
 		fill_memory(flight->flights->context, flight_key(flight), &flight->lease,
 		    &flight->landed);

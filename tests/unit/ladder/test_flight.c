@@ -404,8 +404,23 @@ TEST(a_copy_is_kept_no_longer_than_it_lives_in_redis)
 {
 	struct reader reader;
 	ask_vip(&reader, ":5000\r\n");
-	CHECK_TEXT(world_memory_in("vip:1", 4900), "v");
+	CHECK_TEXT(world_memory_in("vip:1", 3000), "v");
 	CHECK_TEXT(world_memory_in("vip:1", 5001), "-");
+	world_stop();
+}
+
+TEST(a_ttl_counts_from_its_question_however_late_the_answer_comes)
+{
+	struct reader reader;
+	world_start();
+	ask(&reader, "vip:1");
+	world_await_asked("GET vip:1;PTTL vip:1;");
+	fake_say(&world.fake, "$1\r\nv\r\n");
+	AWAIT(reader.ended > 0);
+	world_run_for(150);
+	fake_say(&world.fake, ":5000\r\n");
+	AWAIT(strcmp(world_memory("vip:1"), "v") == 0);
+	CHECK_TEXT(world_memory_in("vip:1", 5000 - 150), "-");
 	world_stop();
 }
 
