@@ -23,6 +23,7 @@ struct links *links_new(struct event_base *base, struct evdns_base *dns,
     void (*orphaned)(int64_t client_id, void *arg), void *arg);
 /* Ends every call, before it returns, and refuses all from then on. */
 void links_shut(struct links *links);
+bool links_are_shut(const struct links *links); /* or there is no Redis */
 void links_free(struct links *links);
 
 /* As redis_link_send(). */

@@ -199,7 +199,9 @@ fill_redis(struct ladder_context *context, struct slice key, const struct cache_
 	/* A copy in Redis must be gone when the value is over. */
 	if (fetched->valid_until_ms != TIME_NEVER)
 		ttl_ms = earliest(ttl_ms, fetched->valid_until_ms - clock_mono_ms());
-	if (ttl_ms <= 0 || !backends_redis_allows(context->backends))
+	/* In the very end the keeper goes before the last rows are read. */
+	if (ttl_ms <= 0 || !backends_redis_allows(context->backends) ||
+	    links_are_shut(context->links))
 		return;
 	struct slice ttl = slice_make(digits,
 	    (size_t)snprintf(digits, sizeof(digits), "%" PRId64, clock_wall_ms() + ttl_ms));

@@ -53,6 +53,12 @@ links_shut(struct links *links)
 	}
 }
 
+bool
+links_are_shut(const struct links *links)
+{
+	return links->target == NULL;
+}
+
 void
 links_free(struct links *links)
 {

@@ -1,6 +1,7 @@
 #include "ladder/flight.h"
 
 #include "../test.h"
+#include "ladder/flight_inside.h"
 #include "ladder_world.h"
 
 /* Somebody who waits, and what came. */
@@ -515,6 +516,30 @@ TEST(many_that_the_link_refuses_fail_from_a_later_turn)
 
 /* A deadline may pass between the refusal and that later turn: nothing was
  * asked, so nothing is slow (and there is no question left to look at). */
+/* The last letters are read when the keeper has gone: see free_all() in run/server.c. */
+TEST(a_row_that_comes_in_the_very_end_is_for_memory_alone)
+{
+	struct reader reader = { .waiter.fetched = on_fetched };
+
+	world_start();
+	struct flight_order order = order_of("profile:1", 2);
+	order.fills_redis = true;
+	CHECK(flights_ask_postgres(world.context.flights, &order, &reader.waiter));
+	struct flight *flight = (struct flight *)((char *)world.context.flights->leaving -
+	    offsetof(struct flight, letter));
+	links_shut(world.context.links);
+	keeper_free(world.backends.keeper);
+	world.backends.keeper = NULL;
+	flight->lookup.result = LOOKUP_FOUND;
+	flight->lookup.value = blob_new(SLICE("row"));
+	flight->lookup.valid_until_ms = TIME_NEVER;
+	flight->lookup.done(&flight->lookup);
+	AWAIT(reader.ended == 1);
+	CHECK_TEXT(reader.bytes, "row");
+	CHECK_TEXT(world_memory("profile:1"), "row");
+	world_stop();
+}
+
 TEST(who_runs_out_of_time_after_a_refusal_counts_nothing_against_redis)
 {
 	struct reader one, many[2];
