@@ -40,7 +40,7 @@ struct coherence {
 	struct redis_metrics *metrics;
 	const struct rules *rules;
 	struct redis_conn *conn;
-	struct event *timer; /* retry, or keepalive */
+	struct event *timer; /* retry, keepalive, or what is awaited has not come */
 	struct backoff backoff;
 	enum coherence_state state;
 	enum coherence_mode wanted;
@@ -49,7 +49,6 @@ struct coherence {
 	struct verifier *verifier;
 	struct drop_again *again;
 	char origin[17];
-
 	struct outbox *outbox; /* what other sidecars are to drop */
 	struct own_fills *own_fills;
 };
@@ -67,8 +66,10 @@ enter(struct coherence *coherence, enum coherence_state state)
 {
 	assert(state != AWAIT_TRACKING || coherence->state == AWAIT_READY);
 	coherence->state = state;
-	if (state == LISTENING)
-		set_timer(coherence, PING_S * 1000);
+	int64_t wait_ms =
+	    state == LISTENING ? PING_S * 1000 : backends_connect_ms(coherence->rules->settings);
+	if (state > AWAIT_READY && state <= LISTENING) /* a connection has its own until then */
+		set_timer(coherence, wait_ms);
 }
 
 /* ---- sending ---- */
@@ -319,9 +320,9 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 	struct coherence *coherence = arg;
 
 	(void)fd, (void)what;
-	if (coherence->state != LISTENING) {
+	if (coherence->state <= AWAIT_READY) {
 		connect_now(coherence);
-	} else if (verifier_is_waiting(coherence->verifier)) {
+	} else if (coherence->state != LISTENING || verifier_is_waiting(coherence->verifier)) {
 		lose(coherence); /* the last one was never answered */
 	} else {
 		verifier_note_ping(coherence->verifier);
@@ -389,7 +390,6 @@ coherence_free(struct coherence *coherence)
 	if (coherence == NULL)
 		return;
 	redis_conn_free(coherence->conn);
-	verifier_clear(coherence->verifier);
 	event_free(coherence->timer);
 	verifier_free(coherence->verifier);
 	drop_again_free(coherence->again);

@@ -226,3 +226,16 @@ def test_without_coherence_nothing_is_older_than_the_ttl(is_cut, start_pair):
         cut_at_random(proxies, child)
     report = report_of(child)
     assert 20 < report["stale_ms"]["max"] <= 302, report
+
+
+@pytest.mark.parametrize("asks", [b"TRACKING", b"SUBSCRIBE"])
+def test_a_listener_that_hangs_before_it_is_one_is_replaced(
+        asks, redis, proxy_for, start_sidecar):
+    """One connection's replies are lost on the way; all the others work."""
+    proxy = proxy_for(redis)
+    proxy.hold(asks)
+    mode = "tracking" if asks == b"TRACKING" else "broadcast"
+    sidecar = start_sidecar(redis={"url": proxy.url, "timeout": "500ms"}, maps={},
+                            cache={"coherence": mode})
+    proxy.wait_held()
+    eventually(mode_is(sidecar, mode), 15, what=f"coherence={mode}")
