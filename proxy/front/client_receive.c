@@ -16,11 +16,10 @@
 
 /* ---- receiving ---- */
 
-/* For CLIENT LIST. SKIP is about the next command. */
+/* SKIP is about the next command, be it an empty one. */
 static void
-note_command(struct client_session *session, const struct command_info *info)
+pass_skip(struct client_session *session)
 {
-	session->last = info;
 	if (session->replies == REPLIES_SKIP)
 		session->replies = REPLIES_ON;
 	else if (session->replies == REPLIES_SKIP_NEXT)
@@ -35,7 +34,8 @@ handle_command(struct client *client, const struct request_parser *parser)
 
 	if (!request_handle(client, parser, info))
 		return false;
-	note_command(&client->session, info);
+	client->session.last = info; /* for CLIENT LIST */
+	pass_skip(&client->session);
 	/* A reply that was known at once, behind one that is not. */
 	if (client->last != NULL && client->last->is_done)
 		slot_account(client->last);
@@ -55,6 +55,26 @@ pause_who_owes_too_much(struct client *client)
 		if (client->state == CLIENT_READING)
 			client_enter(client, CLIENT_PAUSED);
 	}
+}
+
+/* Its next command has to wait for all before it. */
+static void
+wait_for_quiet(struct client *client)
+{
+	client->waits_for_quiet = true;
+	client_enter(client, CLIENT_PAUSED);
+}
+
+/* What it sends is no command. Not before what Redis still has to say to it. */
+static void
+hang_up_on(struct client *client, const char *error)
+{
+	if (client->redis != NULL && !client_is_quiet(client)) {
+		wait_for_quiet(client);
+		return;
+	}
+	reply_error(client_reply(client), "%s", error);
+	client_finish(client);
 }
 
 /* Handles whole commands in `bytes`; returns how many bytes they had. */
@@ -82,13 +102,13 @@ handle_commands(struct client *client, struct slice bytes, struct request_progre
 		if (parsed == REQUEST_PARTIAL)
 			break;
 		if (parsed == REQUEST_BROKEN) {
-			reply_error(client_reply(client), "%s", front->parser.error);
-			client_finish(client);
+			hang_up_on(client, front->parser.error);
 			break;
 		}
-		if (front->parser.argc > 0 && !handle_command(client, &front->parser)) {
-			client->waits_for_quiet = true;
-			client_enter(client, CLIENT_PAUSED);
+		if (front->parser.argc == 0) {
+			pass_skip(&client->session);
+		} else if (!handle_command(client, &front->parser)) {
+			wait_for_quiet(client);
 			break;
 		}
 		at += front->parser.len;
