@@ -221,6 +221,14 @@ handle_by_class(struct client *client, const struct request_parser *parser,
 	}
 }
 
+/* To the links of another protocol, perhaps: there, what it asks next would
+ * overtake what is still under way here. */
+static bool
+may_change_links(const struct request_parser *parser)
+{
+	return is_command(parser, SLICE("HELLO")) || is_command(parser, SLICE("RESET"));
+}
+
 /* Commands of a client that has no connection of its own. */
 static bool
 handle_shared(struct client *client, const struct request_parser *parser,
@@ -240,6 +248,8 @@ handle_shared(struct client *client, const struct request_parser *parser,
 		    info != NULL && info->class < COMMAND_WRITE ? REQUEST_READ : REQUEST_WRITE);
 		return true;
 	}
+	if (may_change_links(parser) && !client_is_quiet(client))
+		return false;
 	if (!session_is_needed(parser, info) && !pause_holds(client_front(client), parser, info)) {
 		handle_by_class(client, parser, info);
 		return true;

@@ -102,3 +102,15 @@ def test_a_script_is_killed_from_beside_it(kill, start_redis, start_sidecar):
     assert killer.call(*kill.split()) == "OK"
     assert "killed" in runner.read()
     eventually(lambda: killer.call("GET", "x") is None)
+
+
+@pytest.mark.parametrize("change", ["RESET", "HELLO 2"])
+def test_who_changes_the_protocol_still_reads_what_it_has_written(change, redis, start_sidecar):
+    """The reads go over other connections to Redis than the write that is still under way."""
+    sidecar = start_sidecar(redis={"url": redis.url}, cache={"keys": "nothing"})
+    with sidecar.client(protocol=3) as client, sidecar.client() as other:
+        assert client.call("SET", "k", "old") == "OK"
+        assert other.call("GET", "k") == b"old"  # that connection stands
+        redis.call("CLIENT", "PAUSE", "300", "WRITE")  # not through the sidecar: it does not know
+        answers = client.pipeline([("SET", "k", "new"), change.split(), ("GET", "k"), ("MGET", "k")])
+        assert answers[0] == "OK" and answers[2:] == [b"new", [b"new"]]
