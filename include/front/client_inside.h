@@ -104,7 +104,8 @@ struct front {
 	struct client *handling; /* whose commands are being handled; NULL: nobody's */
 	size_t client_count;
 	bool is_draining;
-	int64_t turn_us;         /* the clock, as looked at last in this turn; 0: not yet */
+	int64_t now_us;          /* the clock, as looked at last in this turn */
+	int64_t turn_us;         /* the same, to measure batches by; 0: not yet looked at */
 	int64_t turn_batches;    /* of all clients, since */
 	int64_t batch_took_us;   /* one of them, as of the last look */
 	int64_t unlooked;        /* batches to come before the next */
@@ -153,8 +154,8 @@ static inline int64_t
 front_now_ms(struct front *front)
 {
 	if (front->turn_us == 0)
-		front->turn_us = clock_mono_us();
-	return front->turn_us / 1000;
+		front->turn_us = front->now_us = clock_mono_us();
+	return front->now_us / 1000;
 }
 
 static inline const struct settings *

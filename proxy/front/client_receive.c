@@ -11,7 +11,8 @@
 
 #define LOG_EVERY_MS 10000
 
-#define CLOCKED_HITS 64  /* a batch of so many is worth a look at the clock, */
+#define CLOCKED_WORDS 64 /* a command of so many is worth a look at the clock, */
+#define CLOCKED_HITS 64  /* a batch of so many is, too, */
 #define CLOCKED_EVERY 16 /* and else one in so many */
 
 /* ---- receiving ---- */
@@ -34,6 +35,9 @@ handle_command(struct client *client, const struct request_parser *parser)
 
 	if (!request_handle(client, parser, info))
 		return false;
+	/* It may have taken long (MGET; SIDECAR is in no table), and a hit follow. */
+	if (info == NULL || parser->argc > CLOCKED_WORDS)
+		client->front->now_us = clock_mono_us();
 	client->session.last = info; /* for CLIENT LIST */
 	pass_skip(&client->session);
 	/* A reply that was known at once, behind one that is not. */
@@ -130,7 +134,7 @@ front_count_batches(struct front *front, int64_t batches, int64_t hits)
 	if (hits >= CLOCKED_HITS || (is_due && batches > 0)) {
 		int64_t now_us = clock_mono_us();
 		front->batch_took_us = (now_us - front->turn_us) / front->turn_batches;
-		front->turn_us = now_us;
+		front->turn_us = front->now_us = now_us;
 		front->turn_batches = 0;
 		front->unlooked = CLOCKED_EVERY - batches;
 	}

@@ -57,7 +57,7 @@ static int64_t
 now_ns(const struct client *client)
 {
 	(void)front_now_ms(client->front);
-	return client->front->turn_us * 1000;
+	return client->front->now_us * 1000;
 }
 
 static void

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+import resp
 from processes import eventually
 
 # The clocks of Postgres and the sidecar are the same; this is scheduling.
@@ -150,3 +151,28 @@ def test_a_hash_ends_as_well(redis, postgres, pgbouncer, plans, start_sidecar):
     postgres.kill9()
     time.sleep(max(0, end - time.monotonic()) + GRACE)
     assert sidecar.call("HGET", f"person:{person}", "tier") == b"free"
+
+
+def test_memory_does_not_serve_it_behind_a_command_that_took_until_its_end(redis, start_sidecar):
+    """All in one batch: an MGET of half a million keys, what time it is by then, and the value."""
+    sidecar = start_sidecar(redis={"url": redis.url}, maps={}, cache={"coherence": "ttl"})
+    life, keys = 0.3, 500_000
+    batch, whole = resp.encode("MGET", *["many"] * keys), len("*500000__") + keys * len("$1__v__")
+    behind = resp.encode("SIDECAR", "GET", "clock") + resp.encode("GET", "key")
+    with sidecar.client(timeout=30) as client:
+        client.call("SET", "many", "v")
+        assert client.call("GET", "many") == b"v"
+        for lead in (0.01, 0.03, 0.06, 0.1):
+            client.call("SET", "key", "v", "PX", int(life * 1000))
+            end = time.monotonic() + life
+            client.call("SET", "clock", "v")
+            for key in ("clock", "key") * 2:
+                client.call("GET", key)
+            client.send_raw(batch[:-1])
+            time.sleep(max(0, end - lead - time.monotonic()))
+            client.send_raw(batch[-1:] + behind)
+            while len(client.buffer) < whole:
+                client.buffer += client.socket.recv(1 << 20)
+            del client.buffer[:whole]
+            age_ms, value = client.read()[2], client.read()
+            assert value is None or age_ms <= life * 1000
