@@ -4,6 +4,18 @@
 
 #include "base/clock.h"
 
+static const char *
+why_redis(const struct backends *backends, const struct map *map, bool fits)
+{
+	if (map == NULL)
+		return "redis is up";
+	if (!fits)
+		return "redis is up; what it does not hold is a missing row: the id does not fit";
+	return backends_postgres_allows(backends)
+	    ? "redis is up; what it does not hold, postgres is asked for"
+	    : "redis is up; what it does not hold, postgres cannot be asked for";
+}
+
 /* Nobody is asked. Redis is up and yet not asked for a key of the journal. */
 static const char *
 why_the_end(bool is_redis_up, bool has_copy, bool is_mapped)
@@ -24,6 +36,7 @@ ladder_would_answer(struct ladder_context *context, const struct question *quest
 {
 	struct cache_value value;
 	const struct map *map = question->map;
+	bool fits = map == NULL || map_accepts_id(map, question->id);
 	enum cache_find found = CACHE_MISS;
 
 	if (ladder_may_keep(context, question->key)) {
@@ -37,11 +50,12 @@ ladder_would_answer(struct ladder_context *context, const struct question *quest
 		return RUNG_MEMORY;
 	}
 	if (backends_may_ask_redis(context->backends, question->key)) {
-		*why = map == NULL ? "redis is up"
-		    : backends_postgres_allows(context->backends)
-		    ? "redis is up; what it does not hold, postgres is asked for"
-		    : "redis is up; what it does not hold, postgres cannot be asked for";
+		*why = why_redis(context->backends, map, fits);
 		return RUNG_REDIS;
+	}
+	if (!fits) {
+		*why = "a missing row: the id does not fit the map's type, nobody is asked";
+		return RUNG_POSTGRES;
 	}
 	if (map != NULL && backends_postgres_allows(context->backends)) {
 		*why = backends_redis_allows(context->backends)

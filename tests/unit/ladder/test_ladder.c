@@ -421,6 +421,18 @@ would(const char *key)
 	return rung;
 }
 
+TEST(an_id_that_does_not_fit_is_explained_as_it_is_answered)
+{
+	world_start();
+	CHECK_INT(would("row:abc"), RUNG_REDIS);
+	CHECK(strstr(said_why, "does not fit") != NULL);
+	redis_goes_down();
+	CHECK_INT(would("row:abc"), RUNG_POSTGRES);
+	CHECK(strstr(said_why, "does not fit") != NULL);
+	CHECK_INT(would("row:1"), RUNG_FREE);
+	world_stop();
+}
+
 TEST(what_would_answer_is_what_answers)
 {
 	world_start();
