@@ -27,12 +27,14 @@ OBJECTS := $(SOURCES:proxy/%.c=$(BUILD)/%.o)
 TESTS := $(sort $(wildcard tests/unit/*/test_*.c))
 TEST_PROGRAMS := $(TESTS:tests/unit/%.c=$(BUILD)/unit/%)
 BINARY ?= sidecar
+# Two at a time, where whoever called has not said how many.
+PARALLEL = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j2)
 
 .PHONY: all run test load check sanitize deps install uninstall clean help unit format fuzz compat bench instructions clients page check-deploy drill
 
 all:
 	@$(MAKE) --no-print-directory deps
-	@$(MAKE) --no-print-directory -j2 $(BINARY)
+	@$(MAKE) --no-print-directory $(PARALLEL) $(BINARY)
 
 $(BINARY): $(OBJECTS) $(BUILD)/main.o
 	@echo "link $@"
@@ -61,13 +63,13 @@ deps:
 ## run: serve, with private demo backends where none are configured
 run:
 	@deploy/deps.sh run
-	@$(MAKE) --no-print-directory -j2 $(BINARY)
+	@$(MAKE) --no-print-directory $(PARALLEL) $(BINARY)
 	@exec deploy/demo/run.sh
 
 ## drill: a minute of outages against private backends, which rung answers live; 0 when no read failed
 drill:
 	@deploy/deps.sh test
-	@$(MAKE) --no-print-directory -j2 $(BINARY)
+	@$(MAKE) --no-print-directory $(PARALLEL) $(BINARY)
 	@exec deploy/demo/drill.sh
 
 unit: $(TEST_PROGRAMS)
@@ -75,7 +77,7 @@ unit: $(TEST_PROGRAMS)
 ## test: install what is missing, run every test; the last line is "N passed, N failed"
 test:
 	@deploy/deps.sh test
-	@$(MAKE) --no-print-directory -j2 $(BINARY) unit
+	@$(MAKE) --no-print-directory $(PARALLEL) $(BINARY) unit
 	@tests/run
 
 ## check: format, floors, lint, and unit tests without servers: seconds
@@ -84,7 +86,7 @@ check:
 	@tests/check/format
 	@tests/check/floors
 	@tests/check/lint
-	@$(MAKE) --no-print-directory -j2 $(BINARY) unit
+	@$(MAKE) --no-print-directory $(PARALLEL) $(BINARY) unit
 	@tests/run unit
 
 ## format: rewrite the sources as .clang-format says
@@ -104,7 +106,7 @@ fuzz:
 ## bench: the numbers in the README, measured beside redis-server; make bench ONLY=hits
 bench: $(BUILD)/bench/load $(BUILD)/bench/floor $(BUILD)/bench/storm
 	@deploy/deps.sh test
-	@$(MAKE) --no-print-directory -j2 $(BINARY)
+	@$(MAKE) --no-print-directory $(PARALLEL) $(BINARY)
 	@/usr/bin/python3 tests/bench/side_by_side.py $(ONLY)
 	@[ -n "$(ONLY)" ] || \
 		/usr/bin/python3 -m pytest -p no:cacheprovider -q -s tests/integration/bench_measures.py
@@ -112,7 +114,7 @@ bench: $(BUILD)/bench/load $(BUILD)/bench/floor $(BUILD)/bench/storm
 ## load: the rollout, phase by phase: 10,000 to 300,000 users, up to 10,000 clients
 load: $(BUILD)/bench/load
 	@deploy/deps.sh test
-	@$(MAKE) --no-print-directory -j2 $(BINARY)
+	@$(MAKE) --no-print-directory $(PARALLEL) $(BINARY)
 	@/usr/bin/python3 tests/bench/rollout.py $(PHASE)
 
 $(BUILD)/bench/load: tests/bench/load.c tests/bench/traffic.c tests/bench/traffic.h
@@ -133,32 +135,32 @@ $(BUILD)/bench/storm: tests/bench/storm.c
 ## instructions: what a request costs, counted by valgrind; fails when it has grown by more than 5 %
 instructions:
 	@deploy/deps.sh test
-	@$(MAKE) --no-print-directory -j2 $(BINARY)
+	@$(MAKE) --no-print-directory $(PARALLEL) $(BINARY)
 	@tests/instructions/run
 
 ## page: builds the status page, which needs npm, and tests it in Chromium
 page:
 	@deploy/deps.sh test
 	@proxy/front/page/make_page.py
-	@$(MAKE) --no-print-directory -j2 $(BINARY)
+	@$(MAKE) --no-print-directory $(PARALLEL) $(BINARY)
 	@tests/run integration tests/integration/test_status_page.py
 
 ## clients: ioredis, node-redis and BullMQ against a sidecar; installs them with npm
 clients:
 	@deploy/deps.sh test
-	@$(MAKE) --no-print-directory -j2 $(BINARY)
+	@$(MAKE) --no-print-directory $(PARALLEL) $(BINARY)
 	@/usr/bin/python3 -m pytest -p no:cacheprovider -q tests/integration/test_node_clients.py
 
 ## check-deploy: deploy/ against the schemas of its kinds, and the Dockerfile built by hand; needs npm and root
 check-deploy:
 	@deploy/deps.sh test
-	@$(MAKE) --no-print-directory -j2 $(BINARY)
+	@$(MAKE) --no-print-directory $(PARALLEL) $(BINARY)
 	@tests/deploy/run
 
 ## compat: Redis's own test suite, directly and through a sidecar
 compat:
 	@deploy/deps.sh test
-	@$(MAKE) --no-print-directory -j2 $(BINARY)
+	@$(MAKE) --no-print-directory $(PARALLEL) $(BINARY)
 	@tests/compat/run
 
 $(BUILD)/man/%: deploy/man/%.in deploy/man/make $(BINARY)
