@@ -20,7 +20,7 @@ struct dedicated {
 	char *opened_as, *renamed; /* the greeting reads the first; NULL: not renamed */
 	int resp;
 	bool is_untouching; /* Redis has been told so */
-	bool is_idle, is_dirty;
+	bool is_idle, is_dirty, was_ready;
 	int64_t idle_since_ms;
 	struct dedicated_events events;
 	void *arg;
@@ -67,6 +67,7 @@ on_ready(struct redis_conn *conn, void *arg)
 	struct dedicated *dedicated = arg;
 
 	(void)conn;
+	dedicated->was_ready = true;
 	dedicated->events.ready(dedicated->arg);
 }
 
@@ -93,7 +94,10 @@ on_closed(struct redis_conn *conn, enum failure_kind kind, const char *reason, v
 		return;
 	}
 	counter_add(&dedicated->pool->metrics->errors[kind], 1);
-	breaker_failed(dedicated->pool->backends->redis, clock_mono_ms(), kind, reason);
+	/* Redis hangs up on who subscribes and is silent, or is killed by name:
+	 * a Redis that is gone is noticed by the next who connects. */
+	if (!dedicated->was_ready || kind != FAILURE_LOST)
+		breaker_failed(dedicated->pool->backends->redis, clock_mono_ms(), kind, reason);
 	dedicated->events.closed(kind, reason, dedicated->arg);
 }
 

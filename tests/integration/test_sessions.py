@@ -286,3 +286,26 @@ def test_a_bulk_larger_than_redis_allows_now_is_refused_by_redis(start):
     assert isinstance(reply, resp.Error), "not stored, and said so"
     assert redis.call("EXISTS", "k") == 0
     eventually(lambda: sidecar.call("SET", "k", "small") == "OK")
+
+
+def test_a_redis_that_hangs_up_on_sessions_and_answers_all_others_is_not_down(start):
+    """An operator's CLIENT KILL, a service that closes who is silent for long."""
+    redis, sidecar = start()
+    subscribers = [sidecar.client() for _ in range(12)]
+    for client in subscribers:
+        assert client.call("SUBSCRIBE", "news") == [b"subscribe", b"news", 1]
+    assert redis.call("CLIENT", "KILL", "TYPE", "pubsub") == 12
+    for client in subscribers:
+        assert client.is_closed()
+    assert sidecar.metric("sidecar_backend_errors_total", backend="redis", kind="lost") == 12
+    assert sidecar.call("SET", "k", "v") == "OK"
+    assert not sidecar.log_lines("redis down")
+
+
+def test_a_redis_that_dies_is_noticed_by_those_who_come_to_it_anew(start):
+    redis, sidecar = start(breaker={"open": "60s", "max_open": "60s"})
+    subscriber = sidecar.client()
+    subscriber.call("SUBSCRIBE", "news")
+    redis.kill9()
+    assert subscriber.is_closed()
+    eventually(lambda: sidecar.log_lines("redis down"), what="an outage, with nobody asking")
