@@ -284,7 +284,7 @@ read_words(struct request_parser *parser, struct slice line)
 }
 
 static enum request_parse
-parse_inline(struct request_parser *parser, struct slice bytes)
+parse_inline(struct request_parser *parser, const struct request_limits *limits, struct slice bytes)
 {
 	const char *newline = memchr(bytes.at, '\n', bytes.len);
 
@@ -295,12 +295,16 @@ parse_inline(struct request_parser *parser, struct slice bytes)
 	}
 	size_t len = (size_t)(newline - bytes.at);
 	parser->len = len + 1;
+	if ((int64_t)parser->len > limits->max_bytes)
+		return broken(parser, "ERR Protocol error: too big inline request");
 	if (len > 0 && bytes.at[len - 1] == '\r')
 		len--;
 	len = strnlen(bytes.at, len); /* Redis reads a line as C does: up to a NUL */
 	buf_reset(&parser->words);
 	if (!read_words(parser, slice_make(bytes.at, len)))
 		return broken(parser, "ERR Protocol error: unbalanced quotes in request");
+	if ((int64_t)parser->argc > limits->max_args)
+		return broken(parser, "ERR Protocol error: invalid multibulk length");
 	buf_reset(&parser->inline_raw);
 	request_append(&parser->inline_raw, parser->argv, parser->argc);
 	parser->raw = buf_slice(&parser->inline_raw);
@@ -318,7 +322,7 @@ request_parse(struct request_parser *parser, struct request_progress *progress,
 		return REQUEST_WHOLE;
 	if (bytes.at[0] == '*')
 		return parse_array(parser, progress, limits, bytes);
-	return parse_inline(parser, bytes);
+	return parse_inline(parser, limits, bytes);
 }
 
 static inline uint64_t

@@ -329,6 +329,18 @@ TEST(quotes_that_do_not_end_or_are_followed_by_a_word_are_refused)
 		CHECK_TEXT(words(wrong[i]), "ERR Protocol error: unbalanced quotes in request");
 }
 
+TEST(an_inline_command_has_the_limits_of_an_array)
+{
+	struct request_limits small = { .max_bytes = 16, .max_args = 3 };
+
+	CHECK_TEXT(words_within(SLICE("SET k 45678901\r\n"), &small), "[SET][k][45678901]");
+	CHECK_TEXT(words_within(SLICE("SET k 456789012\r\n"), &small),
+	    "ERR Protocol error: too big inline request");
+	CHECK_TEXT(words_within(SLICE("DEL a b\r\n"), &small), "[DEL][a][b]");
+	CHECK_TEXT(words_within(SLICE("DEL a b c\r\n"), &small),
+	    "ERR Protocol error: invalid multibulk length");
+}
+
 TEST(an_inline_command_is_forwarded_as_an_array)
 {
 	CHECK_INT(parse_new(SLICE("SET k \"a\\r\\n\\x00b\"\r\n"), &wide), REQUEST_WHOLE);
