@@ -19,7 +19,7 @@
 
 #define WORLD_INI \
 	"[cache]\nttl = 30s\nnegative_ttl = 3s\nstale = 1h\nkeys = * !private:*\n" \
-	"[redis]\nbudget = 60ms\ntimeout = 300ms\n[ladder]\ndeadline = 150ms\n" \
+	"[redis]\nbudget = 400ms\ntimeout = 2s\n[ladder]\ndeadline = 1s\n" \
 	"[map profile]\nkey = profile:{id}\n" \
 	"query = SELECT id, v FROM t WHERE id = ANY($1)\nfree = {\"tier\":\"free\"}\n" \
 	"[map vip]\nkey = vip:{id}\n" \
@@ -140,7 +140,7 @@ world_run_for(int64_t wait_ms)
 /* Runs the loop until the claim is true. */
 #define AWAIT(claim) \
 	do { \
-		int64_t until_ = clock_mono_ms() + 3000; \
+		int64_t until_ = clock_mono_ms() + 10000; \
 		while (!(claim) && clock_mono_ms() < until_) \
 			world_turn(); \
 		CHECK(claim); \
@@ -150,7 +150,7 @@ world_run_for(int64_t wait_ms)
 static MAYBE_UNUSED void
 world_await_asked(const char *wanted)
 {
-	int64_t until = clock_mono_ms() + 3000;
+	int64_t until = clock_mono_ms() + 10000;
 
 	while (strlen(world.asked) < strlen(wanted) && clock_mono_ms() < until)
 		world_turn();

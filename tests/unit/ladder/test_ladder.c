@@ -277,7 +277,7 @@ TEST(a_mapped_read_waits_for_redis_no_longer_than_its_budget)
 	ask(&asker, "profile:1");
 	AWAIT(asker.ended > 0);
 	CHECK_TEXT(told(&asker), "string free {\"tier\":\"free\"}");
-	CHECK(asker.took_ms >= 60 && asker.took_ms < 140);
+	CHECK(asker.took_ms >= 400 && asker.took_ms < 1900); /* not the timeout */
 	/* A late answer still fills. */
 	fake_say(&world.fake, "$4\r\nlate\r\n");
 	AWAIT(strcmp(world_memory("profile:1"), "late") == 0);
@@ -294,9 +294,9 @@ TEST(who_has_a_stale_copy_waits_for_the_budget_and_who_has_none_for_the_timeout)
 	ask(&without, "l");
 	AWAIT(without.ended > 0);
 	CHECK_TEXT(told(&with), "string stale old");
-	CHECK(with.took_ms >= 60 && with.took_ms < 250);
+	CHECK(with.took_ms >= 400 && with.took_ms < 1900);
 	CHECK_INT(without.kind, ANSWER_ERROR);
-	CHECK(without.took_ms >= 300);
+	CHECK(without.took_ms >= 2000);
 	world_stop();
 }
 
@@ -305,7 +305,7 @@ TEST(who_joins_a_flight_keeps_a_deadline_of_its_own)
 	struct asker early, late;
 	world_start();
 	ask(&early, "profile:1");
-	world_run_for(40);
+	world_run_for(300);
 	ask(&late, "profile:1");
 	AWAIT(early.ended > 0);
 	CHECK_TEXT(told(&late), "not yet");

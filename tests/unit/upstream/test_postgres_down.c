@@ -84,7 +84,7 @@ TEST(a_forced_open_breaker_hangs_up_and_auto_comes_back)
 	breaker_force(breaker, BREAKER_FORCE_OPEN, clock_mono_ms());
 	UNTIL(a.is_done, LATE_MS);
 	CHECK_INT(a.lookup.result, LOOKUP_FAILED);
-	UNTIL(counter_get(&metrics.pool_size) == 0, 1000);
+	UNTIL(counter_get(&metrics.pool_size) == 0, 5000);
 	UNTIL(strcmp(count_sleeping(), "0") == 0, 5000);
 	breaker_force(breaker, BREAKER_AUTO, clock_mono_ms());
 	check_recovery();
@@ -166,7 +166,7 @@ check_false_server(const char *answer, enum failure_kind kind, const char *wante
 	event_add(event, NULL);
 	int64_t before_ms = clock_mono_ms();
 	check_breaker_opens();
-	CHECK(clock_mono_ms() - before_ms < 3000);
+	CHECK(clock_mono_ms() - before_ms < 8000);
 	breaker_last_failure(breaker, reason, sizeof(reason));
 	CHECK_TEXT(reason, wanted);
 	CHECK(counter_get(&metrics.errors[kind]) >= 5);

@@ -196,7 +196,9 @@ check_slow_query_is_cancelled(const char *to)
 
 	open_pool(to, 1);
 	settle();
+	settings.postgres.budget_ms = 300;
 	ask_now(&slow, SLOW, "30");
+	settings.postgres.budget_ms = 3000;
 	CHECK_INT(slow.lookup.result, LOOKUP_FAILED);
 	CHECK(slow.took_ms >= 290 && slow.took_ms < 300 + LATE_MS);
 	CHECK_INT(counter_get(&metrics.errors[FAILURE_TIMEOUT]), 1);
