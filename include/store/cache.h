@@ -191,11 +191,11 @@ bool cache_lease_is_latest(struct cache *cache, struct slice key, const struct c
 
 /*
  * Keeps a value (taking a reference of its own) if the lease still holds and
- * the value is not too large. False: not kept; an old entry stays where the
- * lease was void, and goes where the new value is too large. Where another
- * fill has come between lease and fill, and said something else, nobody knows
- * which is newer: neither is kept. A stale copy that a refused value
- * contradicts goes as well: who was told the one is not told the other later.
+ * the value is not too large. False: not kept; an old entry goes where the new
+ * value is too large. Where another fill has come between lease and fill, and
+ * said something else, nobody knows which is newer: neither is kept. What a
+ * refused value contradicts goes as well, but for what was written here: who was
+ * told the one is not told the other later.
  */
 bool cache_fill(struct cache *cache, struct slice key, const struct cache_lease *lease,
     const struct cache_value *value);

@@ -157,9 +157,11 @@ find_held(const struct shard *shard, struct slice key, struct slice variant, uin
 	return place != NOWHERE ? entry_at(shard, place) : NULL;
 }
 
-/* The answer has reached a client by now, so what says otherwise goes, where
- * it is not known to be newer: fresh, it was filled by one who asked at the
- * same time; stale, it is what was to be asked for again. Lock held. */
+/*
+ * The answer has reached a client by now, so what says otherwise goes: who was
+ * told the one is not told the other later. But what was written here meanwhile
+ * is known to be newer. Lock held.
+ */
 static void
 drop_contradiction(struct cache *cache, struct shard *shard, struct slice key, struct slice variant,
     uint64_t hash, bool is_held, const struct cache_value *value)
@@ -171,7 +173,7 @@ drop_contradiction(struct cache *cache, struct shard *shard, struct slice key, s
 		return;
 	entry_read(&shard->spans, held, &known);
 	bool is_fresh = known.fresh_until_ms > value->filled_ms;
-	if (is_fresh ? is_held : known.source != CACHE_FROM_WRITE)
+	if ((is_fresh && is_held) || known.source != CACHE_FROM_WRITE)
 		drop(cache, shard, key, hash);
 }
 

@@ -83,6 +83,7 @@ put(struct cache *cache, const char *key, const char *text)
 {
 	struct cache_value value = value_of(text);
 
+	value.source = CACHE_FROM_WRITE;
 	cache_put(cache, slice_of(key), &value);
 	cache_value_release(&value);
 }
@@ -1734,6 +1735,21 @@ TEST(a_stale_copy_that_a_refused_answer_contradicts_goes)
 	CHECK_INT(find_at(cache, "k", 0), CACHE_STALE);
 	CHECK_TEXT(text_of(cache, "k"), "old");
 	CHECK(!fill_under(cache, "k", &lease, value_of("new")));
+	CHECK_TEXT(text_of(cache, "k"), "-");
+	cache_free(cache);
+}
+
+/* Its question was under way, on a slow link, when the other one's was asked. */
+TEST(nor_a_fresh_one_that_a_refused_answer_contradicts)
+{
+	struct cache *cache = roomy();
+	struct cache_lease slow = cache_lease(cache, SLICE("k"));
+
+	cache_drop(cache, SLICE("k")); /* say, where listening began */
+	CHECK(fill_value(cache, "k", value_of("old")));
+	CHECK(!fill_under(cache, "k", &slow, value_of("old")));
+	CHECK_TEXT(text_of(cache, "k"), "old");
+	CHECK(!fill_under(cache, "k", &slow, value_of("new")));
 	CHECK_TEXT(text_of(cache, "k"), "-");
 	cache_free(cache);
 }
