@@ -30,22 +30,14 @@ def test_idle_clients_do_not_delay_the_end(number, sidecar):
     assert all(client.is_closed() for client in idle)
 
 
-def test_who_cannot_wait_and_signals_again_and_again_spoils_nothing(sidecar):
-    for _ in range(5):
-        stop = time.monotonic() + 10
-        while sidecar.is_running() and time.monotonic() < stop:
-            os.kill(sidecar.pid, signal.SIGTERM)
-            time.sleep(0.0005)
-        assert sidecar.child.returncode == 0
-        sidecar.start()
-
-
-def test_a_reload_that_is_asked_for_while_it_ends_spoils_nothing(sidecar):
+@pytest.mark.parametrize("again", [signal.SIGTERM, signal.SIGHUP],
+                         ids=["who cannot wait", "a reload while it ends"])
+def test_signals_again_and_again_while_it_ends_spoil_nothing(again, sidecar):
     for _ in range(5):
         os.kill(sidecar.pid, signal.SIGTERM)
         stop = time.monotonic() + 10
         while sidecar.is_running() and time.monotonic() < stop:
-            os.kill(sidecar.pid, signal.SIGHUP)
+            os.kill(sidecar.pid, again)
             time.sleep(0.0005)
         assert sidecar.child.returncode == 0
         sidecar.start()

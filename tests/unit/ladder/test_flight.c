@@ -362,8 +362,9 @@ TEST(an_answer_of_another_length_fails_all_of_them)
 
 /* ---- how long a copy is good ---- */
 
+/* The copy has come, its ttl has not. */
 static void
-ask_vip(struct reader *reader, const char *ttl_reply)
+ask_vip_so_far(struct reader *reader)
 {
 	world_start();
 	ask(reader, "vip:1");
@@ -372,6 +373,12 @@ ask_vip(struct reader *reader, const char *ttl_reply)
 	AWAIT(reader->ended > 0); /* the reader does not wait for the ttl */
 	CHECK_TEXT(reader->bytes, "v");
 	CHECK_TEXT(world_memory("vip:1"), "-"); /* memory does */
+}
+
+static void
+ask_vip(struct reader *reader, const char *ttl_reply)
+{
+	ask_vip_so_far(reader);
 	fake_say(&world.fake, ttl_reply);
 	world_run_for(20);
 }
@@ -413,11 +420,7 @@ TEST(a_copy_is_kept_no_longer_than_it_lives_in_redis)
 TEST(a_ttl_counts_from_its_question_however_late_the_answer_comes)
 {
 	struct reader reader;
-	world_start();
-	ask(&reader, "vip:1");
-	world_await_asked("GET vip:1;PTTL vip:1;");
-	fake_say(&world.fake, "$1\r\nv\r\n");
-	AWAIT(reader.ended > 0);
+	ask_vip_so_far(&reader);
 	world_run_for(150);
 	fake_say(&world.fake, ":5000\r\n");
 	AWAIT(strcmp(world_memory("vip:1"), "v") == 0);
@@ -456,11 +459,7 @@ TEST(a_copy_whose_ttl_nobody_knows_is_not_kept)
 TEST(a_drop_between_the_copy_and_its_ttl_keeps_it_out)
 {
 	struct reader reader;
-	world_start();
-	ask(&reader, "vip:1");
-	world_await_asked("GET vip:1;PTTL vip:1;");
-	fake_say(&world.fake, "$1\r\nv\r\n");
-	AWAIT(reader.ended > 0);
+	ask_vip_so_far(&reader);
 	cache_drop(world.backends.cache, SLICE("vip:1"));
 	fake_say(&world.fake, ":5000\r\n");
 	world_run_for(20);
@@ -471,11 +470,7 @@ TEST(a_drop_between_the_copy_and_its_ttl_keeps_it_out)
 TEST(a_connection_that_breaks_between_the_copy_and_its_ttl_leaves_nothing_behind)
 {
 	struct reader reader;
-	world_start();
-	ask(&reader, "vip:1");
-	world_await_asked("GET vip:1;PTTL vip:1;");
-	fake_say(&world.fake, "$1\r\nv\r\n");
-	AWAIT(reader.ended > 0);
+	ask_vip_so_far(&reader);
 	fake_hang_up(&world.fake);
 	world_run_for(20);
 	CHECK_TEXT(world_memory("vip:1"), "-");
